@@ -1,0 +1,31 @@
+"""Layer separation training of deep networks on CPUs: the public names, nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .network import Network
+from .result import HistoryRow, Result, Status
+from .train import train
+
+if TYPE_CHECKING:
+    from .estimators import LySepClassifier
+
+__version__ = "0.1.0"
+
+__all__ = ["HistoryRow", "LySepClassifier", "Network", "Result", "Status", "train"]
+
+_ESTIMATORS = ("LySepClassifier",)
+
+
+def __getattr__(name: str) -> Any:
+    # The estimators need scikit-learn, an extra: they are imported on first use only.
+    if name in _ESTIMATORS:
+        from . import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ESTIMATORS])

@@ -1,0 +1,335 @@
+"""Auxiliary variables: gradient step with monotone backtracking, one step length per sample.
+
+In units of the weight ``w_{l+1}`` (``w_L`` = 1) row n of the subproblem for ``A_l`` is
+
+    phi(A) = upper(s(A)) + nu_{l+1} ||R_l||^2,      nu_{l+1} = ||W_{l+1}||^2
+
+    upper = e_n^2          (l = L-1)      gradient in the features: 2 e_n (P - Y) W_L
+    upper = ||R_{l+1}||^2  (l < L-1)      gradient in the features: -2 R_{l+1} W_{l+1}
+
+The rows are independent, so each has its own line search without any global reduction.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..kernels.auxiliaries import (
+    copy_rows,
+    gradient_step_rows,
+    residual_step_rows,
+    row_sums_of_squares,
+)
+from ..linalg.backtracking import backtrack
+from ..objective import Problem
+from ..parallel import Workspace
+from ..state import State
+from .base import Step
+
+__all__ = ["LINE_SEARCHES", "Auxiliaries"]
+
+LINE_SEARCHES = ("row", "matrix")
+
+
+class _Above(Protocol):
+    """The term of F that sees an auxiliary through its features, for one block of rows."""
+
+    scale: float
+    curvature: np.ndarray
+
+    def start(self, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+    def trial(self, S: np.ndarray, S_new: np.ndarray, pick: Any) -> np.ndarray: ...
+    def commit(self, accepted: np.ndarray, pick: Any) -> None: ...
+
+
+class _LossAbove:
+    """``upper = e_n^2`` of the surrogate logits."""
+
+    scale = 1.0
+
+    def __init__(
+        self, problem: Problem, state: State, l: int, rows: slice, ws: Workspace
+    ) -> None:
+        self.loss, self.layer = problem.loss, problem.network.layer(l + 1)
+        self.W, self.b = state.W[l + 1], state.b[l + 1]
+        self.rows, self.ws = rows, ws
+        self.curvature = np.zeros(0)
+
+    def _logits(self, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        U = self.ws.array("U", (S.shape[0], self.layer.n_outputs), S.dtype)
+        self.layer.apply(S, self.W, U)
+        U += self.b
+        return U, self.ws.array("value", (S.shape[0],), S.dtype)
+
+    def start(self, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        U, value = self._logits(S)
+        self.loss.squares_gradient(U, self.rows, value, U)
+        value = value.astype(np.float64)
+        # Half the curvature bound of e_n^2 in the logits, in units of nu.
+        self.curvature = 2.0 + np.sqrt(value)
+        G = self.layer.adjoint(U, self.W, self.ws.array("G", S.shape, S.dtype))
+        return value, G
+
+    def trial(self, S: np.ndarray, S_new: np.ndarray, pick: Any) -> np.ndarray:
+        U, value = self._logits(S_new)
+        rows = self.rows
+        if pick is not None:
+            rows = np.arange(rows.start, rows.stop)[pick]
+        self.loss.squares(U, rows, value)
+        return value.astype(np.float64)
+
+    def commit(self, accepted: np.ndarray, pick: Any) -> None:
+        pass  # the logits are not stored
+
+
+class _ResidualAbove:
+    """``upper = ||R_{l+1}||^2``; the residual above moves by the increment of its prediction."""
+
+    scale = -2.0
+
+    def __init__(
+        self, problem: Problem, state: State, l: int, rows: slice, ws: Workspace
+    ) -> None:
+        self.layer, self.W = problem.network.layer(l + 1), state.W[l + 1]
+        self.R, self.ws = state.R[l + 1][rows], ws
+        self.curvature = np.ones(self.R.shape[0])
+        self.moved = self.R
+
+    def start(self, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        value = np.empty(S.shape[0])
+        row_sums_of_squares(self.R, value)
+        G = self.layer.adjoint(self.R, self.W, self.ws.array("G", S.shape, S.dtype))
+        return value, G
+
+    def trial(self, S: np.ndarray, S_new: np.ndarray, pick: Any) -> np.ndarray:
+        # Only the change of the features goes through W: the error is relative to the change.
+        change = self.ws.array("change", S_new.shape, S_new.dtype)
+        np.subtract(S_new, S if pick is None else S[pick], out=change)
+        R = self.R if pick is None else self.R[pick]
+        self.moved = self.layer.apply(change, self.W, self.ws.array("moved", R.shape, R.dtype))
+        value = np.empty(R.shape[0])
+        residual_step_rows(R, self.moved, self.moved, value)
+        return value
+
+    def commit(self, accepted: np.ndarray, pick: Any) -> None:
+        if pick is None:
+            copy_rows(accepted, self.moved, self.R)
+        else:
+            self.R[pick[accepted]] = self.moved[accepted]
+
+
+class Auxiliaries:
+    """One or several gradient steps on ``A_l``, 1 <= l < L.
+
+    Parameters
+    ----------
+    layer : int
+        Index l of the auxiliary.
+    line_search : {"row", "matrix"}
+        ``row``: every sample has its own step length; ``matrix``: one for the whole matrix.
+    step : "curvature" or float
+        First step length tried.  ``"curvature"``: `reach` over a bound of the curvature, nearly
+        always accepted at once.  A number is the paper's tau_0, in the units of F times n.
+    reach : float
+        Multiple of the curvature step to start from.
+    shrink : float
+        Factor in (0, 1) between trials.
+    max_trials : int
+        Bound on the trials; a row without an accepted trial keeps its value.
+    steps : int
+        Gradient steps per update.
+    """
+
+    def __init__(
+        self,
+        layer: int,
+        *,
+        line_search: str = "row",
+        step: float | str = "curvature",
+        reach: float = 1.0,
+        shrink: float = 0.5,
+        max_trials: int = 12,
+        steps: int = 1,
+    ) -> None:
+        if line_search not in LINE_SEARCHES:
+            raise ValueError(f"line_search must be one of {LINE_SEARCHES}, got {line_search!r}")
+        self.layer = layer
+        self.line_search = line_search
+        self.step = step
+        self.reach = reach
+        self.shrink = shrink
+        self.max_trials = max_trials
+        self.steps = steps
+        self.name = f"A_{layer}"
+
+    def touches(self, state: State) -> set[str]:
+        """Return the names of the variables an update may change."""
+        names = {f"A{self.layer}", f"R{self.layer}"}
+        return names if self.layer + 1 == state.depth else names | {f"R{self.layer + 1}"}
+
+    def update(self, problem: Problem, state: State) -> Step:
+        """Take the gradient steps in place; F does not increase."""
+        if self.line_search == "row":
+            return self._update_rows(problem, state)
+        return self._update_matrix(problem, state)
+
+    def _first_step(self, problem: Problem, state: State, above: _Above) -> np.ndarray:
+        """Return the first step length of every row, in the units of phi."""
+        nu = state.nu[self.layer + 1]
+        rows = above.curvature.shape[0]
+        if self.step == "curvature":
+            return self.reach / (2.0 * nu * (1.0 + above.curvature)) if nu > 0 else np.ones(rows)
+        weight = problem.objective.weights(state.nu)[self.layer + 1]
+        return np.full(rows, float(self.step) * weight)
+
+    def _open(self, problem: Problem, state: State, rows: slice, ws: Workspace) -> _Above:
+        kind = _LossAbove if self.layer + 1 == state.depth else _ResidualAbove
+        return kind(problem, state, self.layer, rows, ws)
+
+    def _update_rows(self, problem: Problem, state: State) -> Step:
+        def task(rows: slice, ws: Workspace) -> np.ndarray:
+            trials, moved = 0.0, 0.0
+            for _ in range(self.steps):
+                descent = _Descent(self, problem, state, rows, ws)
+                report = descent.search(self.shrink, self.max_trials)
+                trials += report[0]
+                moved += report[1]
+            return np.array([*descent.sums(), trials, moved])
+
+        total = np.sum(problem.team.map(task, problem.blocks), axis=0)
+        self._book(state, total[0], total[1])
+        taken = problem.n_samples * self.steps
+        return Step(self.name, total[3] / taken, total[2] / taken, "gradient")
+
+    def _update_matrix(self, problem: Problem, state: State) -> Step:
+        trials, accepted = 0, 0
+        for _ in range(self.steps):
+
+            def start(rows: slice, ws: Workspace) -> tuple[float, float]:
+                descent = _Descent(self, problem, state, rows, ws)
+                return float(np.sum(descent.phi)), float(np.min(descent.first_step))
+
+            def attempt(step: float, commit: bool) -> np.ndarray:
+                def task(rows: slice, ws: Workspace) -> np.ndarray:
+                    descent = _Descent(self, problem, state, rows, ws)
+                    phi = float(np.sum(descent.attempt(step)))
+                    if commit:
+                        descent.commit(np.ones(len(descent.phi), bool))
+                    return np.array([phi, *descent.sums()])
+
+                return np.sum(problem.team.map(task, problem.blocks), axis=0)
+
+            parts = problem.team.map(start, problem.blocks)
+            search = backtrack(
+                lambda step: float(attempt(step, commit=False)[0]),
+                sum(part[0] for part in parts),
+                min(part[1] for part in parts),
+                self.shrink,
+                self.max_trials,
+            )
+            trials += search.trials
+            if not search.accepted:
+                break
+            accepted += 1
+            total = attempt(search.step, commit=True)
+            self._book(state, total[1], total[2])
+        return Step(self.name, accepted / self.steps, float(trials), "gradient")
+
+    def _book(self, state: State, upper: float, r2: float) -> None:
+        """Store the new sums of the two terms of F that changed."""
+        state.r2[self.layer] = r2
+        if self.layer + 1 == state.depth:
+            state.e2 = float(upper)
+        else:
+            state.r2[self.layer + 1] = upper
+
+    def first_step(self, problem: Problem, state: State, curvature: np.ndarray) -> np.ndarray:
+        """Return the first step length of every row, in the units of phi."""
+        nu = state.nu[self.layer + 1]
+        if self.step == "curvature":
+            if nu <= 0.0:  # a zero map above: any step length will do
+                return np.ones(curvature.shape[0])
+            return self.reach / (2.0 * nu * (1.0 + curvature))
+        weight = problem.objective.weights(state.nu)[self.layer + 1]
+        return np.full(curvature.shape[0], float(self.step) * weight)
+
+
+class _Descent:
+    """Gradient step and line search of one auxiliary on one block of rows, all in cache."""
+
+    def __init__(
+        self,
+        block: Auxiliaries,
+        problem: Problem,
+        state: State,
+        rows: slice,
+        ws: Workspace,
+    ) -> None:
+        l = block.layer
+        self.ws, self.nu = ws, float(state.nu[l + 1])
+        self.feature = problem.network.features[l]
+        self.A, self.R = state.A[l][rows], state.R[l][rows]
+        shape, dtype = self.A.shape, self.A.dtype
+        self.S, self.D = ws.array("S", shape, dtype), ws.array("D", shape, dtype)
+        self.feature.forward_with_derivative(self.A, self.S, self.D)
+        above = _LossAbove if l + 1 == state.depth else _ResidualAbove
+        self.above: _Above = above(problem, state, l, rows, ws)
+        self.upper, self.G = self.above.start(self.S)
+        self.r2 = np.empty(shape[0])
+        row_sums_of_squares(self.R, self.r2)
+        self.phi = self.upper + self.nu * self.r2
+        self.first_step = block.first_step(problem, state, self.above.curvature)
+        self.pick: np.ndarray | None = None
+
+    def sums(self) -> tuple[float, float]:
+        """Return the block's sums of the upper term and of ``||R_l||^2``."""
+        return float(np.sum(self.upper)), float(np.sum(self.r2))
+
+    def attempt(self, step: np.ndarray | float) -> np.ndarray:
+        """Try step lengths and return phi of the picked rows there."""
+        pick, ws = self.pick, self.ws
+        A, R, G, D = (
+            array if pick is None else array[pick] for array in (self.A, self.R, self.G, self.D)
+        )
+        shape, dtype = A.shape, A.dtype
+        self.A_new, self.R_new = ws.array("A_new", shape, dtype), ws.array("R_new", shape, dtype)
+        steps = np.broadcast_to(np.asarray(step, np.float64), shape[:1]).copy()
+        gradient_step_rows(A, R, G, D, self.above.scale, self.nu, steps, self.A_new, self.R_new)
+        self.r2_new = np.empty(shape[0])
+        row_sums_of_squares(self.R_new, self.r2_new)
+        S_new = self.feature.forward(self.A_new, ws.array("S_new", shape, dtype))
+        self.upper_new = self.above.trial(self.S, S_new, pick)
+        return self.upper_new + self.nu * self.r2_new
+
+    def commit(self, accepted: np.ndarray) -> None:
+        """Take over the accepted rows of the last attempt."""
+        pick = self.pick
+        if pick is None:
+            copy_rows(accepted, self.A_new, self.A)
+            copy_rows(accepted, self.R_new, self.R)
+            target = np.flatnonzero(accepted)
+        else:
+            target = pick[accepted]
+            self.A[target] = self.A_new[accepted]
+            self.R[target] = self.R_new[accepted]
+        self.above.commit(accepted, pick)
+        self.upper[target] = self.upper_new[accepted]
+        self.r2[target] = self.r2_new[accepted]
+
+    def search(self, shrink: float, max_trials: int) -> tuple[float, float]:
+        """Backtrack row by row; return the total of trials and the number of rows moved."""
+        step, phi, trials, moved = self.first_step, self.phi, 0, 0
+        for _ in range(max_trials):
+            trials += len(phi)
+            accepted = self.attempt(step) <= phi  # a NaN counts as an increase
+            self.commit(accepted)
+            moved += int(np.count_nonzero(accepted))
+            rejected = ~accepted
+            if not np.any(rejected):
+                break
+            # Only the rejected rows go on: the product with W is what a trial costs.
+            self.pick = np.flatnonzero(rejected) if self.pick is None else self.pick[rejected]
+            step, phi = step[rejected] * shrink, phi[rejected]
+        return float(trials), float(moved)

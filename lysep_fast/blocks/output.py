@@ -1,0 +1,145 @@
+"""Output layer: gradient step with monotone backtracking on the surrogate loss.
+
+    f(W) = sum_n e_n^2 + c_L ||W||^2,    c_L = eta_L,
+    grad = 2 [ (P - Y) * e ]' S_{L-1} + 2 c_L W          (rows of P - Y multiplied by e_n)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..linalg.backtracking import backtrack
+from ..objective import Problem
+from ..parallel import Workspace
+from ..state import State
+from .base import Step
+
+__all__ = ["OutputWeights"]
+
+
+class OutputWeights:
+    """One or several gradient steps on W_L (and b_L when the network has an output bias).
+
+    Parameters
+    ----------
+    start : float or None
+        First step length tried.  None: `growth` times the last accepted one, at first the
+        inverse of a curvature estimate.
+    shrink : float
+        Factor in (0, 1) between trials.
+    growth : float
+        See `start`.
+    max_trials : int
+        Bound on the trials of one line search.
+    steps : int
+        Gradient steps per update.
+    """
+
+    def __init__(
+        self,
+        start: float | None = None,
+        *,
+        shrink: float = 0.5,
+        growth: float = 4.0,
+        max_trials: int = 12,
+        steps: int = 1,
+    ) -> None:
+        self.name = "W_L"
+        self.start = start
+        self.shrink = shrink
+        self.growth = growth
+        self.max_trials = max_trials
+        self.steps = steps
+        self.last_step = 0.0
+
+    def touches(self, state: State) -> set[str]:
+        """Return the names of the variables an update may change."""
+        return {f"W{state.depth}", f"b{state.depth}"}
+
+    def update(self, problem: Problem, state: State) -> Step:
+        """Take the gradient steps in place; F does not increase."""
+        trials, accepted = 0, 0
+        for _ in range(self.steps):
+            search = self._step(problem, state)
+            trials += search[1]
+            accepted += search[0]
+            if not search[0]:
+                break
+        return Step(self.name, accepted / self.steps, float(trials), "gradient")
+
+    def _step(self, problem: Problem, state: State) -> tuple[bool, int]:
+        objective, L = problem.objective, state.depth
+        c_L = objective.ridge(L, state)
+        grad_W, grad_b, curvature = self._gradient(problem, state)
+        W, b = state.W[L], state.b[L]
+        grad_W += 2.0 * c_L * W
+        if not np.any(grad_W) and not np.any(grad_b):
+            return False, 0
+        f = state.e2 + c_L * state.nu[L]
+        e2 = {}
+
+        def candidate(step: float) -> tuple[np.ndarray, np.ndarray]:
+            return (W - step * grad_W).astype(W.dtype), (b - step * grad_b).astype(b.dtype)
+
+        def value(step: float) -> float:
+            W_new, b_new = candidate(step)
+            e2[step] = surrogate_loss(problem, state, W_new, b_new)
+            return e2[step] + c_L * objective.squared_norm(L, W_new)
+
+        start = self.start
+        if start is None:
+            start = self.growth * self.last_step or 1.0 / (curvature + 2.0 * c_L)
+        search = backtrack(value, f, start, self.shrink, self.max_trials)
+        if search.accepted:
+            state.W[L][...], state.b[L][...] = candidate(search.step)
+            state.nu[L] = objective.squared_norm(L, state.W[L])
+            state.e2 = e2[search.step]
+            self.last_step = search.step
+        else:
+            self.last_step = 0.0
+        return search.accepted, search.trials
+
+    @staticmethod
+    def _gradient(problem: Problem, state: State) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return the gradients in W_L and b_L and a bound of the curvature in W_L."""
+        network, L = problem.network, state.depth
+        layer, feature = network.layer(L), network.features[L - 1]
+
+        def task(rows: slice, ws: Workspace) -> tuple[np.ndarray, np.ndarray, float]:
+            A = state.A[L - 1][rows]
+            S = feature.forward(A, ws.array("S", A.shape, A.dtype))
+            U = ws.array("U", (A.shape[0], layer.n_outputs), A.dtype)
+            layer.apply(S, state.W[L], U)
+            U += state.b[L]
+            e2 = ws.array("value", (A.shape[0],), A.dtype)
+            problem.loss.squares_gradient(U, rows, e2, U)
+            # e_n^2 has curvature at most 2 |p - y|^2 + 2 e_n <= 4 + 2 e_n in the logits.
+            squares = np.einsum("ij,ij->i", S, S)
+            bound = float(np.dot(squares, 4.0 + 2.0 * np.sqrt(e2)))
+            G = layer.correlation(U, S).astype(np.float64, copy=False)
+            return G, np.sum(U, axis=0, dtype=np.float64), bound
+
+        parts = problem.team.map(task, problem.blocks)
+        grad_W = sum(part[0] for part in parts)
+        grad_b = sum(part[1] for part in parts)
+        if not network.output_bias:
+            grad_b = np.zeros_like(grad_b)
+        return np.asarray(grad_W), np.asarray(grad_b), sum(part[2] for part in parts)
+
+
+def surrogate_loss(problem: Problem, state: State, W_L: np.ndarray, b_L: np.ndarray) -> float:
+    """Return ``sum_n e_n^2`` of the surrogate logits ``S_{L-1} W_L' + b_L``."""
+    network, L = problem.network, state.depth
+    layer, feature = network.layer(L), network.features[L - 1]
+
+    def task(rows: slice, ws: Workspace) -> float:
+        A = state.A[L - 1][rows]
+        S = feature.forward(A, ws.array("S", A.shape, A.dtype))
+        U = ws.array("U", (A.shape[0], layer.n_outputs), A.dtype)
+        layer.apply(S, W_L, U)
+        U += b_L
+        value = ws.array("value", (A.shape[0],), A.dtype)
+        problem.loss.squares(U, rows, value)
+        return float(np.sum(value, dtype=np.float64))
+
+    return sum(problem.team.map(task, problem.blocks))

@@ -1,0 +1,183 @@
+"""Hidden layer weights and bias in closed form.
+
+    W_l:  min_W ||A_l - b_l - S_{l-1} W'||^2 + eta_l ||W||^2,    then    b_l = mean(A_l - S W')
+
+or both at once (``joint``).  With the residual as a variable the solve is for the increment dW:
+``(S'S + eta I) dW' = S'R - eta W'``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..kernels.auxiliaries import shift_residual
+from ..linalg.least_squares import Solution, merge_triangular, solve_normal_equations
+from ..objective import Problem
+from ..parallel import Workspace
+from ..state import State
+from .base import Step
+
+__all__ = ["BIAS_MODES", "LayerWeights"]
+
+BIAS_MODES = ("after", "joint", "none")
+_DAMPING = (1.0, 0.25, 0.0625, 0.0)
+
+
+class LayerWeights:
+    """Closed-form update of ``(W_l, b_l)``, l < L.
+
+    Parameters
+    ----------
+    layer : int
+        Index l of the layer, 1 <= l < L.
+    bias : {"after", "joint", "none"}
+        ``after``: W_l first, then b_l (the paper); ``joint``: one solve for both; ``none``: b_l
+        stays as it is.
+    """
+
+    def __init__(self, layer: int, bias: str = "after") -> None:
+        if bias not in BIAS_MODES:
+            raise ValueError(f"bias must be one of {BIAS_MODES}, got {bias!r}")
+        self.layer = layer
+        self.bias = bias
+        self.name = f"W_{layer}" if bias == "none" else f"W_{layer}, b_{layer}"
+
+    def touches(self, state: State) -> set[str]:
+        """Return the names of the variables an update may change."""
+        names = {f"W{self.layer}", f"R{self.layer}"}
+        return names if self.bias == "none" else names | {f"b{self.layer}"}
+
+    def update(self, problem: Problem, state: State) -> Step:
+        """Solve for the weights in place; F does not increase.
+
+        With the Frobenius norm the full step is the minimiser.  In any other norm the solve
+        minimises a model of F, and rounding can spoil a nearly singular one: the step is damped
+        towards the old weights until F does not rise.
+        """
+        l, objective = self.layer, problem.objective
+        gram, s_sum = self._feature_sums(problem, state)
+        correlation, r_sum = self._residual_sums(problem, state)
+        eta = objective.ridge(l, state)
+        solution, dW, db = self._solve(problem, state, eta, gram, s_sum, correlation, r_sum)
+        before = state.r2[l] + eta * state.nu[l]
+        W_old, b_old = state.W[l].copy(), state.b[l].copy()
+        taken = 0.0
+        for trials, share in enumerate(_DAMPING, start=1):
+            r2 = self._shift(problem, state, (share - taken) * dW, (share - taken) * db)
+            taken = share
+            state.W[l][...] = W_old + share * dW
+            state.b[l][...] = b_old + share * db
+            nu = objective.squared_norm(l, state.W[l])
+            if r2 + eta * nu <= before:
+                break
+        state.r2[l], state.nu[l] = r2, nu
+        return Step(self.name, taken, float(trials), solution.method, solution.rcond)
+
+    def _feature_sums(self, problem: Problem, state: State) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``S'S`` and the column sums of S; those of the input are computed once."""
+        l = self.layer
+        if l == 1 and l in problem.constant_sums:
+            return problem.constant_sums[l]
+        layer, feature = problem.network.layer(l), problem.network.features[l - 1]
+
+        def task(rows: slice, ws: Workspace) -> tuple[np.ndarray, np.ndarray]:
+            A = state.A[l - 1][rows]
+            S = feature.forward(A, ws.array("S", A.shape, A.dtype))
+            return layer.gram(S), np.sum(S, axis=0, dtype=np.float64)
+
+        sums = _add(problem.team.map(task, problem.blocks))
+        if l == 1:
+            problem.constant_sums[l] = sums
+        return sums
+
+    def _residual_sums(self, problem: Problem, state: State) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``R'S`` and the column sums of R."""
+        l = self.layer
+        layer, feature = problem.network.layer(l), problem.network.features[l - 1]
+
+        def task(rows: slice, ws: Workspace) -> tuple[np.ndarray, np.ndarray]:
+            A, R = state.A[l - 1][rows], state.R[l][rows]
+            S = feature.forward(A, ws.array("S", A.shape, A.dtype))
+            return layer.correlation(R, S), np.sum(R, axis=0, dtype=np.float64)
+
+        return _add(problem.team.map(task, problem.blocks))
+
+    def _solve(
+        self,
+        problem: Problem,
+        state: State,
+        eta: float,
+        gram: np.ndarray,
+        s_sum: np.ndarray,
+        correlation: np.ndarray,
+        r_sum: np.ndarray,
+    ) -> tuple[Solution, np.ndarray, np.ndarray]:
+        """Return the solution report and the increments dW, db."""
+        n, p = problem.n_samples, gram.shape[0]
+        joint = self.bias == "joint"
+        W = state.W[self.layer].astype(np.float64, copy=False)
+        rhs = correlation - eta * W
+        lhs = gram + eta * np.eye(p)
+        if joint:
+            lhs = np.block([[lhs, s_sum[:, None]], [s_sum[None, :], np.full((1, 1), float(n))]])
+            rhs = np.hstack([rhs, r_sum[:, None]])
+        # Sums formed in float32 carry its rounding: the condition they can stand is smaller.
+        limit = 8 * lhs.shape[0] * float(np.finfo(state.W[1].dtype).eps)
+        solution = solve_normal_equations(
+            lhs, rhs, lambda: self._factorise(problem, state, eta, joint), limit
+        )
+        if joint:
+            return solution, solution.X[:, :-1], solution.X[:, -1]
+        dW = solution.X
+        db = np.zeros(dW.shape[0])
+        if self.bias == "after":
+            db = (r_sum - dW @ s_sum) / n
+        return solution, dW, db
+
+    def _factorise(
+        self, problem: Problem, state: State, eta: float, joint: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the triangular factor of ``[S, 1; sqrt(eta) I]`` and ``Q' [R; ...]``."""
+        l = self.layer
+        feature = problem.network.features[l - 1]
+        p, m = state.W[l].shape[1], state.W[l].shape[0]
+        columns = p + int(joint)
+
+        def task(rows: slice, ws: Workspace) -> np.ndarray:
+            A, R = state.A[l - 1][rows], state.R[l][rows]
+            stacked = ws.array("stacked", (A.shape[0], columns + m), np.float64)
+            stacked[:, :p] = feature.forward(A, ws.array("S", A.shape, A.dtype))
+            stacked[:, p:columns] = 1.0
+            stacked[:, columns:] = R
+            return np.linalg.qr(stacked, mode="r")
+
+        parts = problem.team.map(task, problem.blocks)
+        ridge = np.zeros((p, columns + m))
+        ridge[:, :p] = np.sqrt(eta) * np.eye(p)
+        ridge[:, columns:] = -np.sqrt(eta) * state.W[l].T
+        return merge_triangular([*parts, ridge], columns)
+
+    def _shift(self, problem: Problem, state: State, dW: np.ndarray, db: np.ndarray) -> float:
+        """Move the residual along with the weights and return the new ``||R_l||^2``."""
+        l = self.layer
+        layer, feature = problem.network.layer(l), problem.network.features[l - 1]
+        dtype = state.W[l].dtype
+        dW, db = dW.astype(dtype, copy=False), db.astype(dtype, copy=False)
+
+        def task(rows: slice, ws: Workspace) -> float:
+            A, R = state.A[l - 1][rows], state.R[l][rows]
+            S = feature.forward(A, ws.array("S", A.shape, A.dtype))
+            P = layer.apply(S, dW, ws.array("P", R.shape, R.dtype))
+            return float(shift_residual(R, P, db))
+
+        return sum(problem.team.map(task, problem.blocks))
+
+
+def _add(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Add partial sums in block order, in float64."""
+    first = parts[0][0].astype(np.float64)
+    second = parts[0][1].astype(np.float64)
+    for matrix, vector in parts[1:]:
+        first += matrix
+        second += vector
+    return first, second

@@ -1,0 +1,206 @@
+"""scikit-learn estimators; importing this file needs the ``sklearn`` extra."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.utils import check_random_state
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError(
+        "the estimators need scikit-learn 1.6 or newer; install it with "
+        "pip install 'lysep_fast[sklearn]', or use lysep_fast.train, which does without"
+    ) from error
+
+from .result import HistoryRow, Result, Status
+from .train import train
+
+__all__ = ["LySepClassifier"]
+
+
+class LySepClassifier(ClassifierMixin, BaseEstimator):
+    """Neural network classifier trained by layer separation.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default (100,)
+        Widths of the hidden layers.
+    activation : str, default "tanh"
+        Activation of the hidden layers, see ``lysep_fast.kernels.ACTIVATION_CODES``.
+    solver : str or Solver, default "alternating"
+        ``"alternating"`` is Algorithm 1.
+    solver_options : dict, optional
+        Keyword arguments of the solver's class in ``lysep_fast.solvers``.
+    weights : {"frobenius", "spectral"}, default "frobenius"
+        Norm of the adaptive penalty weights.
+    output_bias : bool, default False
+        Whether the output layer has a bias.
+    init : {"uniform", "orthogonal"}, default "uniform"
+        Distribution of the initial weights.
+    max_iter : int, default 200
+        Largest number of sweeps.
+    tol : float, default 1e-4
+        Stop when the separated loss fell by less than this share of itself in each of
+        `n_iter_no_change` sweeps in a row.
+    n_iter_no_change : int, default 10
+        See `tol`.
+    random_state : int, RandomState instance or None, default None
+        Seed of the initial weights.
+    n_threads : int, optional
+        Threads for kernels and BLAS; default all CPUs.  Results do not depend on it.
+    verbose : int, default 0
+        1 prints one line per sweep.
+    callback : callable, optional
+        Called with every `lysep_fast.HistoryRow`; training stops when it returns True.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (K,)
+        Class labels.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    loss_curve_ : list of float
+        Cross-entropy of the true network on the training data after every sweep.
+    separated_loss_curve_ : list of float
+        LS = sqrt(F) after every sweep.
+    bound_constant_ : float
+        C of ``loss_curve_[k] <= C * separated_loss_curve_[k]``.
+    n_iter_ : int
+        Number of sweeps done.
+    coefs_, intercepts_ : list of ndarray
+        Weights of shape (fan_in, fan_out) and biases, layer by layer.
+    result_ : lysep_fast.Result
+        Network, history and status.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lysep_fast import LySepClassifier
+    >>> X = np.random.default_rng(0).uniform(-1, 1, (500, 2))
+    >>> y = np.where(np.sum(X**2, axis=1) < 2 / np.pi, "inside", "outside")
+    >>> model = LySepClassifier((50, 50), max_iter=60, tol=0, random_state=0)
+    >>> bool(model.fit(X, y).score(X, y) > 0.95)  # doctest: +SKIP
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        activation: str = "tanh",
+        *,
+        solver: Any = "alternating",
+        solver_options: dict[str, Any] | None = None,
+        weights: str = "frobenius",
+        output_bias: bool = False,
+        init: str = "uniform",
+        max_iter: int = 200,
+        tol: float = 1e-4,
+        n_iter_no_change: int = 10,
+        random_state: Any = None,
+        n_threads: int | None = None,
+        verbose: int = 0,
+        callback: Callable[[HistoryRow], bool | None] | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.solver_options = solver_options
+        self.weights = weights
+        self.output_bias = output_bias
+        self.init = init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.verbose = verbose
+        self.callback = callback
+
+    def fit(self, X: Any, y: Any) -> LySepClassifier:
+        """Train on X of shape (n, d) and labels y of shape (n,).
+
+        Raises
+        ------
+        ValueError
+            If the data or a parameter is unusable; the message names it.
+        """
+        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y holds one class only, {self.classes_[0]!r}; the classifier needs samples of "
+                "at least two"
+            )
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        result: Result = train(
+            X,
+            labels,
+            hidden_layer_sizes=self.hidden_layer_sizes,
+            activation=self.activation,
+            solver=self.solver,
+            solver_options=self.solver_options,
+            weights=self.weights,
+            output_bias=self.output_bias,
+            init=self.init,
+            n_classes=len(self.classes_),
+            max_iter=self.max_iter,
+            tol=self.tol,
+            n_iter_no_change=self.n_iter_no_change,
+            random_state=seed,
+            n_threads=self.n_threads,
+            callback=self.callback,
+            verbose=self.verbose,
+        )
+        self.result_ = result
+        self.n_iter_ = result.n_iter
+        self.loss_curve_ = [row.loss for row in result.history[1:]]
+        self.separated_loss_curve_ = [row.separated_loss for row in result.history[1:]]
+        self.bound_constant_ = result.bound_constant
+        if result.status in (Status.MAX_ITER, Status.NOT_FINITE):
+            warnings.warn(
+                f"{type(self).__name__} stopped after {result.n_iter} sweeps: {result.message}",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    @property
+    def coefs_(self) -> list[np.ndarray]:
+        """Weights of shape (fan_in, fan_out), layer by layer."""
+        check_is_fitted(self, "result_")
+        return [W.T for W in self.result_.W[1:]]
+
+    @property
+    def intercepts_(self) -> list[np.ndarray]:
+        """Biases, layer by layer (zeros in the output layer without `output_bias`)."""
+        check_is_fitted(self, "result_")
+        return list(self.result_.b[1:])
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Return the logits, shape (n, K), or for two classes their difference, shape (n,)."""
+        U = self._logits(X)
+        return U[:, 1] - U[:, 0] if len(self.classes_) == 2 else U
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return class probabilities, shape (n, K), columns in the order of ``classes_``."""
+        check_is_fitted(self, "result_")
+        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        return self.result_.predict_proba(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of every sample, shape (n,)."""
+        return self.classes_[np.argmax(self._logits(X), axis=1)]
+
+    def _logits(self, X: Any) -> np.ndarray:
+        check_is_fitted(self, "result_")
+        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        return self.result_.decision_function(X)

@@ -1,0 +1,5 @@
+"""Feature maps: what a layer's linear map sees of the auxiliary variable below it."""
+
+from .activation import Activation
+
+__all__ = ["Activation"]

@@ -1,0 +1,54 @@
+"""Entrywise activation as a feature map ``S = s(A)``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..kernels.activation import (
+    ACTIVATION_CODES,
+    IDENTITY,
+    LIPSCHITZ,
+    activation_derivative_into,
+    activation_into,
+)
+
+__all__ = ["Activation"]
+
+
+class Activation:
+    """Entrywise activation; the identity hands its input through without a copy.
+
+    Parameters
+    ----------
+    name : str
+        One of ``lysep_fast.kernels.ACTIVATION_CODES``.
+
+    Attributes
+    ----------
+    lipschitz : float
+        Bound of ``|s'|``, the constant c of the bound CE <= C LS.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.code = ACTIVATION_CODES[name]
+        self.lipschitz = LIPSCHITZ[name]
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the feature is the variable itself."""
+        return self.code == IDENTITY
+
+    def forward(self, A: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Return ``s(A)``, written to `out` unless the activation is the identity."""
+        if self.is_identity:
+            return A
+        activation_into(self.code, A, out)
+        return out
+
+    def forward_with_derivative(self, A: np.ndarray, S: np.ndarray, D: np.ndarray) -> None:
+        """Write ``s(A)`` to `S` and ``s'(A)`` to `D`."""
+        activation_derivative_into(self.code, A, S, D)
+
+    def __repr__(self) -> str:
+        return f"Activation({self.name!r})"

@@ -1,0 +1,1 @@
+"""Guarded linear least squares and monotone backtracking."""

@@ -1,0 +1,140 @@
+"""Guarded ridge least squares from sums over sample blocks: Cholesky, then QR or SVD.
+
+The weight subproblem in increment form is
+
+    min_dW  || R - S dW' ||^2 + eta || W + dW ||^2
+
+with normal equations ``(S'S + eta I) dW' = S'R - eta W'``.  Cholesky of the Gram matrix is several
+times cheaper than QR of S, but its condition number is the square of that of S.  When the
+estimated condition is too large, the triangular factor of ``[S; sqrt(eta) I]`` is accumulated
+block by block instead (memory stays p x p whatever n is) and solved by triangular substitution,
+or by a truncated SVD when that factor is rank-deficient as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+__all__ = ["Solution", "merge_triangular", "solve_normal_equations"]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Solution of a guarded least-squares problem.
+
+    Attributes
+    ----------
+    X : ndarray, shape (m, p)
+        The increment dW.
+    method : str
+        ``"cholesky"``, ``"qr"`` or ``"svd"``.
+    rcond : float
+        Estimated reciprocal condition number of the matrix that was factorised.
+    rank : int
+        Numerical rank used (p unless ``method == "svd"``).
+    """
+
+    X: np.ndarray
+    method: str
+    rcond: float
+    rank: int
+
+
+def solve_normal_equations(
+    gram: np.ndarray,
+    rhs: np.ndarray,
+    factorise: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None,
+    rcond_limit: float | None = None,
+) -> Solution:
+    """Solve ``X gram = rhs`` for a symmetric positive semi-definite `gram`.
+
+    Parameters
+    ----------
+    gram : ndarray of float64, shape (p, p)
+        Gram matrix, ridge included.
+    rhs : ndarray of float64, shape (m, p)
+        Right-hand sides as rows.
+    factorise : callable, optional
+        Called when `gram` is too ill-conditioned; returns the triangular factor ``T (p, p)`` of
+        the stacked matrix and ``Z = Q' [R; ...]``, shape (p, m).  Without it, a truncated
+        eigendecomposition of `gram` is used.
+    rcond_limit : float, optional
+        Cholesky is trusted while the estimated reciprocal condition exceeds this; default
+        ``8 p eps``.
+
+    Returns
+    -------
+    Solution
+        Minimum-norm solution when the problem is rank-deficient.
+    """
+    p = gram.shape[0]
+    eps = np.finfo(np.float64).eps
+    limit = 8 * p * eps if rcond_limit is None else rcond_limit
+    # Symmetric diagonal scaling: badly scaled columns are no reason to leave Cholesky.
+    diagonal = np.diag(gram)
+    scale = np.where(diagonal > 0.0, diagonal, 1.0) ** -0.5
+    scaled = gram * scale[:, None] * scale
+    factor, failed = scipy.linalg.lapack.dpotrf(scaled, lower=True, clean=False)
+    rcond = 0.0
+    if failed == 0:
+        norm = float(np.max(np.sum(np.abs(scaled), axis=0)))
+        rcond, _ = scipy.linalg.lapack.dpocon(factor, norm, uplo="L")
+        if rcond > limit:
+            X = scipy.linalg.cho_solve(
+                (factor, True), (rhs * scale).T, overwrite_b=True, check_finite=False
+            )
+            return Solution(np.ascontiguousarray(X.T * scale), "cholesky", float(rcond), p)
+    if factorise is None:
+        values, vectors = scipy.linalg.eigh(scaled, check_finite=False)
+        keep = values > max(limit, eps * p) * max(values[-1], 0.0)
+        V = vectors[:, keep]
+        X = ((rhs * scale) @ V / values[keep]) @ V.T * scale
+        return Solution(X, "svd", float(rcond), int(np.count_nonzero(keep)))
+    return _solve_triangular(*factorise())
+
+
+def _solve_triangular(T: np.ndarray, Z: np.ndarray) -> Solution:
+    """Solve ``T X' = Z`` by substitution, or by a truncated SVD when T is near-singular."""
+    p = T.shape[0]
+    eps = np.finfo(np.float64).eps
+    norms = np.sqrt(np.sum(T * T, axis=0))
+    scale = np.where(norms > 0.0, norms, 1.0) ** -1.0
+    scaled = T * scale
+    rcond, failed = scipy.linalg.lapack.dtrcon(scaled, norm="1", uplo="U")
+    if failed == 0 and rcond > p * eps:
+        X = scipy.linalg.solve_triangular(scaled, Z, check_finite=False)
+        return Solution(np.ascontiguousarray((X * scale[:, None]).T), "qr", float(rcond), p)
+    U, values, Vt = scipy.linalg.svd(scaled, check_finite=False)
+    keep = values > p * eps * values[0]
+    X = Vt[keep].T @ ((U[:, keep].T @ Z) / values[keep, None])
+    rank = int(np.count_nonzero(keep))
+    return Solution(np.ascontiguousarray((X * scale[:, None]).T), "svd", float(rcond), rank)
+
+
+def merge_triangular(parts: list[np.ndarray], p: int) -> tuple[np.ndarray, np.ndarray]:
+    """Merge the triangular factors of row blocks of ``[S, R]`` into ``(T, Z)`` of the whole.
+
+    Parameters
+    ----------
+    parts : list of ndarray, each shape (k_i, p + m)
+        R factors (or plain rows) of the blocks, in block order.
+    p : int
+        Number of columns of S.
+
+    Returns
+    -------
+    T : ndarray, shape (p, p)
+        Upper triangular.
+    Z : ndarray, shape (p, m)
+        ``Q' R`` restricted to the range of S.
+    """
+    total = np.zeros((0, parts[0].shape[1]))
+    for part in parts:
+        total = np.linalg.qr(np.vstack([total, part]), mode="r")
+    if total.shape[0] < p:
+        total = np.vstack([total, np.zeros((p - total.shape[0], total.shape[1]))])
+    return total[:p, :p], total[:p, p:]

@@ -1,0 +1,213 @@
+"""The separated loss F by term, its adaptive weights, and the constant of the bound CE <= C LS.
+
+    F  = (1/n) [ sum_n e_n^2 + sum_{l<L} w_l ||R_l||^2 ],     LS = sqrt(F)
+    w_l = prod_{i=l+1..L} ||W_i||^2
+    CE(theta) <= C LS,     C = sqrt(1 + 2 sum_{k=1..L-1} c^(2k))   for a c-Lipschitz activation
+
+The norm only has to dominate the operator norm and be submultiplicative: Frobenius (the paper's)
+or spectral (tighter).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .losses import CrossEntropy
+from .network import Network
+from .parallel import Team, Workspace, sample_blocks
+from .state import State
+
+__all__ = ["Objective", "Problem", "SeparatedLoss", "bound_constant"]
+
+
+def bound_constant(depth: int, lipschitz: float = 1.0) -> float:
+    """Return C of ``CE <= C LS`` for a network of `depth` linear layers.
+
+    Parameters
+    ----------
+    depth : int
+        Number L of linear layers, the output layer included.
+    lipschitz : float
+        Lipschitz constant c of the hidden activations.
+
+    Returns
+    -------
+    float
+        ``sqrt(1 + 2 sum_{k=1..L-1} c^(2k))``; ``sqrt(2L-1)`` for c = 1.
+    """
+    powers = float(lipschitz) ** (2.0 * np.arange(1, depth))
+    return float(np.sqrt(1.0 + 2.0 * np.sum(powers)))
+
+
+@dataclass(frozen=True)
+class SeparatedLoss:
+    """The separated loss by term, each already divided by the number of samples.
+
+    Attributes
+    ----------
+    data : float
+        ``(1/n) sum_n e_n^2`` of the surrogate logits.
+    penalties : ndarray, shape (L-1,)
+        ``(1/n) w_l ||R_l||^2`` for l = 1..L-1.
+    weights : ndarray, shape (L-1,)
+        The adaptive weights ``w_l``.
+    """
+
+    data: float
+    penalties: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def total(self) -> float:
+        """F, the quantity that the alternating method never increases."""
+        return self.data + float(np.sum(self.penalties))
+
+    @property
+    def root(self) -> float:
+        """LS = sqrt(F), which bounds the cross-entropy up to the factor C."""
+        return float(np.sqrt(self.total))
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Separated loss of a network in a given norm.
+
+    Parameters
+    ----------
+    network : Network
+        Supplies the depth and the Lipschitz constant.
+    n_samples : int
+        Number n of samples.
+    norm : {"frobenius", "spectral"}
+        Norm of the adaptive weights.
+    """
+
+    network: Network
+    n_samples: int
+    norm: str = "frobenius"
+
+    @property
+    def constant(self) -> float:
+        """C of the bound ``CE <= C LS``."""
+        return bound_constant(self.network.depth, self.network.lipschitz)
+
+    def squared_norm(self, l: int, W: np.ndarray) -> float:
+        """Return ``||W_l||^2`` in the objective's norm."""
+        return self.network.layer(l).squared_norm(W, self.norm)
+
+    def weights(self, nu: np.ndarray) -> np.ndarray:
+        """Return ``w_l``, l = 0..L, from the squared norms `nu`; ``w_L`` is 1."""
+        w = np.ones(len(nu))
+        for l in range(len(nu) - 2, -1, -1):
+            w[l] = w[l + 1] * nu[l + 1]
+        return w
+
+    def ridge(self, l: int, state: State) -> float:
+        """Return ``eta_l``, what the weights of the lower layers cost per unit of ``||W_l||^2``.
+
+        ``eta_l = sum_{k<l} (prod_{k<i<l} ||W_i||^2) ||R_k||^2``, in units of ``w_l`` (for the
+        output layer it is c_L).
+        """
+        eta = 0.0
+        for k in range(2, l + 1):
+            eta = state.r2[k - 1] + state.nu[k - 1] * eta
+        return float(eta)
+
+    def separated_loss(self, state: State) -> SeparatedLoss:
+        """Return the separated loss of `state` from its cached sums."""
+        w = self.weights(state.nu)[1:-1]
+        return SeparatedLoss(state.e2 / self.n_samples, w * state.r2[1:] / self.n_samples, w)
+
+
+class Problem:
+    """Training data, network, loss and the team that works on them.
+
+    Parameters
+    ----------
+    network : Network
+        The chain of layers.
+    loss : CrossEntropy
+        Loss bound to the training targets.
+    X : ndarray, shape (n, d)
+        Training inputs, C-contiguous float64 or float32; never written to.
+    team : Team
+        Threads that share the sample blocks.
+    norm : {"frobenius", "spectral"}
+        Norm of the adaptive weights.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        loss: CrossEntropy,
+        X: np.ndarray,
+        team: Team,
+        norm: str = "frobenius",
+    ) -> None:
+        self.network = network
+        self.loss = loss
+        self.X = X
+        self.team = team
+        self.objective = Objective(network, X.shape[0], norm)
+        self.blocks = sample_blocks(X.shape[0], max(network.widths[1:]), X.itemsize)
+        # The Gram matrix of the input never changes; the weight block of layer 1 keeps it here.
+        self.constant_sums: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    @property
+    def n_samples(self) -> int:
+        """Number of training samples."""
+        return self.X.shape[0]
+
+    def synchronised_state(self, W: list[np.ndarray], b: list[np.ndarray]) -> State:
+        """Return the state whose auxiliaries are the forward pass: all residuals are zero."""
+        n, dtype, network = self.n_samples, self.X.dtype, self.network
+        shapes = [(n, m) for m in network.widths[1:-1]]
+        state = State(
+            W,
+            b,
+            [self.X, *(np.empty(shape, dtype) for shape in shapes)],
+            [np.empty((0, 0), dtype), *(np.zeros(shape, dtype) for shape in shapes)],
+            np.zeros(network.depth + 1),
+            np.zeros(network.depth),
+        )
+        for l in range(1, network.depth + 1):
+            state.nu[l] = self.objective.squared_norm(l, W[l])
+        self.synchronise(state)
+        return state
+
+    def synchronise(self, state: State) -> None:
+        """Set every auxiliary by a forward pass, which makes all residuals zero (in place)."""
+        network = self.network
+
+        def task(rows: slice, ws: Workspace) -> float:
+            S = state.A[0][rows]
+            for l in range(1, network.depth):
+                A = state.A[l][rows]
+                network.layer(l).apply(S, state.W[l], A)
+                A += state.b[l]
+                state.R[l][rows] = 0.0
+                S = network.features[l].forward(A, ws.array("S", A.shape, A.dtype))
+            U = ws.array("U", (S.shape[0], network.widths[-1]), S.dtype)
+            network.layer(network.depth).apply(S, state.W[-1], U)
+            if network.output_bias:
+                U += state.b[-1]
+            value = ws.array("value", (S.shape[0],), S.dtype)
+            self.loss.squares(U, rows, value)
+            return float(np.sum(value, dtype=np.float64))
+
+        state.r2[:] = 0.0
+        state.e2 = sum(self.team.map(task, self.blocks))
+
+    def evaluate(self, state: State) -> tuple[float, float]:
+        """Return mean cross-entropy and accuracy of the true network on the training data."""
+
+        def task(rows: slice, ws: Workspace) -> tuple[float, int]:
+            U = self.network.logits(self.X[rows], state.W, state.b, ws)
+            value = ws.array("value", (U.shape[0],), U.dtype)
+            return self.loss.evaluate(U, rows, value)
+
+        parts = self.team.map(task, self.blocks)
+        n = self.n_samples
+        return sum(part[0] for part in parts) / n, sum(part[1] for part in parts) / n

@@ -1,0 +1,195 @@
+"""Thread team over fixed sample blocks, with BLAS held at one thread while it works.
+
+The blocks depend on the data's size only, and partial results come back in block order, so every
+sum is formed in the same order whatever the number of threads: results are bit-identical.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+__all__ = ["Team", "Workspace", "available_cpus", "sample_blocks"]
+
+T = TypeVar("T")
+
+# A block's working set should stay in a core's private cache (0.5 to 2 MiB on current CPUs).
+_BLOCK_BYTES = 256 * 1024
+_MIN_ROWS, _MAX_ROWS = 64, 2048
+
+
+def available_cpus() -> int:
+    """Return the number of CPUs this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not every platform knows CPU affinity
+        return os.cpu_count() or 1
+
+
+def sample_blocks(n_samples: int, width: int, itemsize: int) -> list[slice]:
+    """Cut the samples into fixed blocks that fit a core's cache.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of rows.
+    width : int
+        Largest number of columns any one array has.
+    itemsize : int
+        Bytes per element.
+
+    Returns
+    -------
+    list of slice
+        Consecutive row ranges that cover ``0..n_samples``.  They depend on the arguments only,
+        never on the number of threads.
+    """
+    rows = _BLOCK_BYTES // max(1, width * itemsize)
+    # Small data still gives every core of a usual machine several blocks to take.
+    rows = min(rows, -(-n_samples // 8))
+    rows = int(np.clip(-(-rows // 16) * 16, _MIN_ROWS, _MAX_ROWS))
+    return [slice(i, min(i + rows, n_samples)) for i in range(0, n_samples, rows)]
+
+
+class Workspace:
+    """Named scratch arrays of one thread, reused from block to block."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[tuple[str, np.dtype[Any]], np.ndarray] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Return an uninitialised C-contiguous array that belongs to `name`."""
+        key = (name, np.dtype(dtype))
+        size = 1
+        for extent in shape:
+            size *= extent
+        buffer = self._buffers.get(key)
+        if buffer is None or buffer.size < size:
+            buffer = self._buffers[key] = np.empty(size, key[1])
+        return buffer[:size].reshape(shape)
+
+
+class _SingleThreadedBlas:
+    """Process-wide limit on the BLAS threads, shared by everyone who asks for it at once.
+
+    The first to enter sets the limit, the last to leave restores what it found, so that two
+    Python threads that train at the same time do not undo each other's setting.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._limit: Any = None
+        self._controller: ThreadpoolController | None = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._users == 0:
+                if self._controller is None:
+                    self._controller = ThreadpoolController()
+                self._limit = self._controller.limit(limits=1, user_api="blas")
+                self._limit.__enter__()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    limit, self._limit = self._limit, None
+                    limit.__exit__(None, None, None)
+
+    def reset_after_fork(self) -> None:
+        """Make a forked child's lock usable; nobody in the child holds the limit."""
+        self._lock = threading.Lock()
+        self._users = 0
+        if self._limit is not None:
+            limit, self._limit = self._limit, None
+            limit.__exit__(None, None, None)
+
+
+_single_threaded_blas = _SingleThreadedBlas()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_single_threaded_blas.reset_after_fork)
+
+
+class Team:
+    """A fixed number of threads that work through sample blocks.
+
+    Use it as a context manager: inside, every BLAS library of the process runs on one thread
+    (the team supplies the parallelism); on leaving, the former limits are back.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        Number of threads, the calling one included; None means all CPUs of this process.
+    """
+
+    def __init__(self, n_threads: int | None = None) -> None:
+        self.n_threads = available_cpus() if n_threads is None else int(n_threads)
+        self._workspaces = [Workspace() for _ in range(self.n_threads)]
+        self._executor: ThreadPoolExecutor | None = None
+        self._blas: Any = None
+
+    def __enter__(self) -> Team:
+        self._blas = _single_threaded_blas()
+        self._blas.__enter__()
+        if self.n_threads > 1:
+            self._executor = ThreadPoolExecutor(self.n_threads - 1, "lysep_fast")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=True)
+            self._executor = None
+        blas, self._blas = self._blas, None
+        blas.__exit__(None, None, None)
+
+    def map(self, task: Callable[[slice, Workspace], T], blocks: list[slice]) -> list[T]:
+        """Run ``task(block, workspace)`` for every block and return the results in block order.
+
+        An exception in any block (Ctrl-C included) stops the team at the next block boundary
+        and is raised here.
+        """
+        results: list[Any] = [None] * len(blocks)
+        ticket = itertools.count()  # next() on it is atomic under the interpreter lock
+        stop = threading.Event()
+
+        def work(workspace: Workspace) -> None:
+            try:
+                while not stop.is_set():
+                    k = next(ticket)
+                    if k >= len(blocks):
+                        return
+                    results[k] = task(blocks[k], workspace)
+            except BaseException:
+                stop.set()
+                raise
+
+        helpers: list[Future[None]] = []
+        if self._executor is not None and len(blocks) > 1:
+            for workspace in self._workspaces[1 : len(blocks)]:
+                helpers.append(self._executor.submit(work, workspace))
+        try:
+            work(self._workspaces[0])
+        finally:
+            for helper in helpers:
+                helper.exception()  # wait: no helper may still write when map returns or raises
+        for helper in helpers:
+            helper.result()
+        return results

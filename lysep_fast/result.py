@@ -1,0 +1,152 @@
+"""What training returns: the fitted network, its history, and why it stopped."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .blocks import Step
+from .kernels.softmax import softmax_into
+from .network import Network
+from .parallel import Team, Workspace, sample_blocks
+from .validation import check_inputs
+
+__all__ = ["HistoryRow", "Result", "Status"]
+
+
+class Status(enum.Enum):
+    """Why training stopped, with a message for people."""
+
+    RUNNING = "training has not stopped yet"
+    MAX_ITER = "the maximal number of sweeps was reached; raise max_iter to train further"
+    CONVERGED = "the separated loss has stopped improving by more than tol"
+    CALLBACK = "the callback asked to stop"
+    NO_PROGRESS = "no block could lower the separated loss any further in this precision"
+    NOT_FINITE = (
+        "the loss is no longer finite; the last finite weights are returned. "
+        "Scale the inputs to about unit size, or train in float64"
+    )
+
+    @property
+    def message(self) -> str:
+        """One sentence for people."""
+        return self.value
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """State of the training after one sweep (sweep 0: the initial network).
+
+    Attributes
+    ----------
+    sweep : int
+        Number of sweeps done.
+    seconds : float
+        Wall time since training began, evaluation included.
+    loss : float
+        Mean cross-entropy of the true network on the training data.
+    accuracy : float
+        Share of training samples that the true network classifies correctly.
+    separated_loss : float
+        LS = sqrt(F); ``loss <= bound_constant * separated_loss``.
+    data : float
+        The term ``(1/n) sum e_n^2`` of F.
+    penalties : ndarray, shape (L-1,)
+        The terms ``(1/n) w_l ||R_l||^2`` of F.
+    steps : tuple of Step
+        What every block did, least-squares methods and line-search trials included.
+    """
+
+    sweep: int
+    seconds: float
+    loss: float
+    accuracy: float
+    separated_loss: float
+    data: float
+    penalties: np.ndarray
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def methods(self) -> dict[str, str]:
+        """How every block found its update, by the block's name."""
+        return {step.block: step.method for step in self.steps}
+
+
+@dataclass
+class Result:
+    """A trained network.
+
+    Attributes
+    ----------
+    network : Network
+        The architecture.
+    W, b : list of ndarray
+        Weights and biases of layers 1..L; index 0 is empty.
+    history : list of HistoryRow
+        One row per sweep, the first for the initial network.
+    status : Status
+        Why training stopped.
+    bound_constant : float
+        C of ``loss <= C separated_loss``.
+    n_threads : int
+        Threads used in training, and by default in prediction.
+    """
+
+    network: Network
+    W: list[np.ndarray]
+    b: list[np.ndarray]
+    history: list[HistoryRow] = field(default_factory=list)
+    status: Status = Status.RUNNING
+    bound_constant: float = 1.0
+    n_threads: int = 1
+
+    @property
+    def message(self) -> str:
+        """Why training stopped, in words."""
+        return self.status.message
+
+    @property
+    def n_iter(self) -> int:
+        """Number of sweeps done."""
+        return self.history[-1].sweep if self.history else 0
+
+    def decision_function(self, X: np.ndarray) -> np.ndarray:
+        """Return the logits.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, d)
+            Inputs, with the number of columns seen in training.
+
+        Returns
+        -------
+        ndarray, shape (n, K)
+            Logits in the dtype of the weights.
+
+        Raises
+        ------
+        ValueError
+            If X is not a finite numeric matrix with d columns.
+        """
+        d, K = self.network.widths[0], self.network.widths[-1]
+        X = check_inputs(X, n_features=d, dtype=self.W[1].dtype)
+        out = np.empty((X.shape[0], K), X.dtype)
+
+        def task(rows: slice, ws: Workspace) -> None:
+            out[rows] = self.network.logits(X[rows], self.W, self.b, ws)
+
+        with Team(self.n_threads) as team:
+            team.map(task, sample_blocks(len(X), max(self.network.widths[1:]), X.itemsize))
+        return out
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Return class probabilities, shape (n, K); see `decision_function`."""
+        U = self.decision_function(X)
+        softmax_into(U, U)
+        return U
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return class indices, shape (n,); see `decision_function`."""
+        return np.argmax(self.decision_function(X), axis=1)

@@ -1,0 +1,62 @@
+"""What training changes: weights, biases, auxiliaries and residuals, as plain arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+__all__ = ["State"]
+
+
+@dataclass
+class State:
+    """Variables of the separated problem; lists are indexed by layer as in the papers.
+
+    Attributes
+    ----------
+    W, b : list of ndarray
+        Weights ``(m_l, m_{l-1})`` and biases ``(m_l,)`` for l = 1..L; index 0 is empty.
+    A : list of ndarray
+        ``A[0]`` is the input X, ``A[l]`` of shape (n, m_l) the auxiliary of layer l < L.
+    R : list of ndarray
+        Residuals ``R_l = A_l - S_{l-1} W_l' - b_l``, variables of their own: they are moved by
+        increments, never recomputed by that subtraction, which would lose the monotone decrease
+        once residuals are of the size of rounding errors times huge weights.  ``R[0]`` is empty.
+    nu : ndarray of float64, shape (L+1,)
+        Squared norms ``||W_l||^2`` in the objective's norm; ``nu[0]`` is 0.
+    r2 : ndarray of float64, shape (L,)
+        ``||R_l||^2`` (Frobenius); ``r2[0]`` is 0.
+    e2 : float
+        ``sum_n e_n^2`` of the surrogate logits.
+    """
+
+    W: list[np.ndarray]
+    b: list[np.ndarray]
+    A: list[np.ndarray]
+    R: list[np.ndarray]
+    nu: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    r2: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    e2: float = 0.0
+
+    @property
+    def depth(self) -> int:
+        """Number L of linear layers."""
+        return len(self.W) - 1
+
+    def copy(self) -> State:
+        """Return a deep copy; only the input ``A[0]``, which never changes, is shared."""
+        return State(
+            [w.copy() for w in self.W],
+            [v.copy() for v in self.b],
+            [self.A[0], *(a.copy() for a in self.A[1:])],
+            [r.copy() for r in self.R],
+            self.nu.copy(),
+            self.r2.copy(),
+            self.e2,
+        )
+
+    def is_finite(self) -> bool:
+        """Return whether every weight, bias and cached sum is finite."""
+        arrays = [*self.W, *self.b, self.nu, self.r2, np.asarray(self.e2)]
+        return all(bool(np.all(np.isfinite(array))) for array in arrays)

@@ -1,0 +1,206 @@
+"""The border: the only place that checks user input and raises on it."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .kernels.activation import ACTIVATION_CODES
+
+__all__ = [
+    "check_activation",
+    "check_choice",
+    "check_inputs",
+    "check_integer",
+    "check_labels",
+    "check_number",
+    "check_widths",
+]
+
+
+def check_inputs(
+    X: Any, *, n_features: int | None = None, dtype: Any = None, name: str = "X"
+) -> np.ndarray:
+    """Return X as a C-contiguous float matrix; the caller's array is never changed.
+
+    Parameters
+    ----------
+    X : array-like, shape (n, d)
+        float32 stays float32 (unless `dtype` is given), everything else becomes float64.
+    n_features : int, optional
+        Required number of columns.
+    dtype : dtype, optional
+        Required dtype of the result.
+    name : str
+        Name of the argument in messages.
+
+    Raises
+    ------
+    ValueError
+        If X is not two-dimensional, is empty, has the wrong number of columns, or holds NaN or
+        infinity.
+    TypeError
+        If X is not real and numeric.
+    """
+    try:
+        array = np.asarray(X)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a matrix of numbers; its rows differ: {error}") from None
+    if array.dtype.kind == "c":
+        raise TypeError(f"{name} must be real, got dtype {array.dtype}; pass {name}.real")
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{name} must be numeric, got dtype {array.dtype}; convert it with {name}.astype(float)"
+        )
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} must have two dimensions (samples, features), got shape {array.shape}; "
+            f"use {name}.reshape(-1, 1) for one feature or {name}.reshape(1, -1) for one sample"
+        )
+    if 0 in array.shape:
+        raise ValueError(
+            f"{name} must hold at least one sample and one feature, got shape {array.shape}"
+        )
+    if n_features is not None and array.shape[1] != n_features:
+        raise ValueError(
+            f"{name} has {array.shape[1]} features, but the network was trained with "
+            f"{n_features}; pass the same columns as in training"
+        )
+    if dtype is None:
+        dtype = np.float32 if array.dtype == np.float32 else np.float64
+    array = np.ascontiguousarray(array, dtype=dtype)
+    if not np.all(np.isfinite(array)):
+        row, column = np.argwhere(~np.isfinite(array))[0]
+        raise ValueError(
+            f"{name} must be finite, got {array[row, column]} in row {row}, column {column}; "
+            "remove or impute such values"
+        )
+    return array
+
+
+def check_labels(y: Any, n_samples: int, n_classes: int | None = None) -> tuple[np.ndarray, int]:
+    """Return class indices as int64 and the number of classes.
+
+    Raises
+    ------
+    ValueError
+        If y is not one-dimensional, of another length than X, not made of integers
+        ``0..n_classes-1``, or holds a single class.
+    TypeError
+        If y is not integer-valued.
+    """
+    array = np.asarray(y)
+    if array.ndim != 1:
+        raise ValueError(
+            f"y must have one dimension (one class index per sample), got shape {array.shape}; "
+            "use numpy.argmax(y, axis=1) for one-hot rows"
+        )
+    if len(array) != n_samples:
+        raise ValueError(
+            f"X and y must have the same length, got {n_samples} samples and {len(array)} labels"
+        )
+    if array.dtype.kind == "b" or array.dtype.kind not in "iuf":
+        raise TypeError(
+            f"y must hold integer class indices, got dtype {array.dtype}; map the labels with "
+            "numpy.unique(y, return_inverse=True)[1], or use LySepClassifier"
+        )
+    if array.dtype.kind == "f":
+        if not np.all(np.isfinite(array)):
+            raise ValueError("y must be finite, got NaN or infinity; remove such samples")
+        if np.any(array != np.floor(array)):
+            raise ValueError(
+                f"y must hold integer class indices, got {array[array != np.floor(array)][0]}"
+            )
+    labels = array.astype(np.int64)
+    smallest, largest = int(labels.min()), int(labels.max())
+    if smallest < 0:
+        raise ValueError(f"y must hold class indices from 0, got {smallest}")
+    if n_classes is None:
+        if largest == 0:
+            raise ValueError("y holds one class only, 0; training needs samples of at least two")
+        if largest >= 2 * len(labels) + 1000:
+            raise ValueError(
+                f"y has the class index {largest} for {len(labels)} samples; map the labels to "
+                "0..K-1 with numpy.unique(y, return_inverse=True)[1]"
+            )
+        n_classes = largest + 1
+    elif largest >= n_classes:
+        raise ValueError(f"y must be below n_classes={n_classes}, got {largest}")
+    if smallest == largest:
+        raise ValueError(
+            f"y holds one class only, {smallest}; training needs samples of at least two"
+        )
+    return labels, int(n_classes)
+
+
+def check_widths(hidden_layer_sizes: Any) -> tuple[int, ...]:
+    """Return the hidden widths as a tuple; a single integer means one hidden layer.
+
+    Raises
+    ------
+    ValueError
+        If a width is not positive.
+    TypeError
+        If a width is not an integer.
+    """
+    if isinstance(hidden_layer_sizes, numbers.Integral):
+        hidden_layer_sizes = (hidden_layer_sizes,)
+    if not isinstance(hidden_layer_sizes, Sequence | np.ndarray) or isinstance(
+        hidden_layer_sizes, str
+    ):
+        raise TypeError(
+            "hidden_layer_sizes must be a sequence of positive integers such as (100, 100), got "
+            f"{hidden_layer_sizes!r}"
+        )
+    return tuple(
+        check_integer(width, f"hidden_layer_sizes[{i}]", minimum=1)
+        for i, width in enumerate(hidden_layer_sizes)
+    )
+
+
+def check_integer(value: Any, name: str, minimum: int) -> int:
+    """Return `value` as an int of at least `minimum`, or raise an error that names it."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}")
+    return int(value)
+
+
+def check_number(
+    value: Any,
+    name: str,
+    minimum: float = -np.inf,
+    maximum: float = np.inf,
+    *,
+    exclusive: bool = False,
+) -> float:
+    """Return `value` as a finite float within the limits, or raise an error that names it."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    number = float(value)
+    outside = number <= minimum or number >= maximum if exclusive else not (
+        minimum <= number <= maximum
+    )
+    if not np.isfinite(number) or outside:
+        brackets = "()" if exclusive else "[]"
+        raise ValueError(
+            f"{name} must be a finite number in {brackets[0]}{minimum:g}, {maximum:g}"
+            f"{brackets[1]}, got {value!r}"
+        )
+    return number
+
+
+def check_choice(value: Any, name: str, choices: Sequence[str]) -> str:
+    """Return `value` if it is one of `choices`, or raise an error that lists them."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
+
+
+def check_activation(activation: Any) -> str:
+    """Return the activation's name, or raise an error that lists the known ones."""
+    return check_choice(activation, "activation", tuple(ACTIVATION_CODES))
