@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["Team", "Workspace", "available_cpus", "sample_blocks"]
+__all__ = ["Team", "Workspace", "available_cpus", "row_blocks", "sample_blocks"]
 
 T = TypeVar("T")
 
@@ -57,6 +57,11 @@ def sample_blocks(n_samples: int, width: int, itemsize: int) -> list[slice]:
     # Small data still gives every core of a usual machine several blocks to take.
     rows = min(rows, -(-n_samples // 8))
     rows = int(np.clip(-(-rows // 16) * 16, _MIN_ROWS, _MAX_ROWS))
+    return row_blocks(n_samples, rows)
+
+
+def row_blocks(n_samples: int, rows: int) -> list[slice]:
+    """Cut ``0..n_samples`` into consecutive ranges of `rows` rows, the last one shorter."""
     return [slice(i, min(i + rows, n_samples)) for i in range(0, n_samples, rows)]
 
 

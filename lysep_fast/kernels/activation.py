@@ -1,4 +1,29 @@
-"""Activation functions and their derivatives as vectorised elementwise kernels."""
+"""Activation functions and their derivatives as vectorised elementwise kernels.
+
+Every function is one branch-free polynomial core per dtype, so that LLVM vectorises the loop
+around it; float32 is computed in float32.  NaN propagates, infinities give the limits (``sin`` of
+an infinity is NaN), and the sign of a zero is not specified.
+
+Errors in units in the last place (ulp), bound guaranteed by the tests / largest value measured
+(float32: every number of the range; float64: 5 million points per function; with and without fused
+multiply-add):
+
+==========  ===========  ===========  ===================================  ===================
+activation  value        derivative   range of the bounds, float64         float32
+==========  ===========  ===========  ===================================  ===================
+identity    0 / 0        0 / 0        all                                  all
+tanh        4 / 3.0      5 / 3.9      \|x\| <= 353 (value: all)            43 (value: all)
+sigmoid     4 / 2.9      6 / 5.0      \|x\| <= 700                         86
+relu        0 / 0        0 / 0        all                                  all
+softplus    4 / 2.5      4 / 2.9      x >= -700                            -86
+sin         4 / 2.4      4 / 2.4      all (\|x\| > 1e5 takes the C library) all (\|x\| > 3000)
+gelu        8 / 6.1      8 / 6.1 *    x >= -37.5                           -13.1
+==========  ===========  ===========  ===================================  ===================
+
+``*`` in ulp of the larger of the two terms of Phi(x) + x phi(x), which cancel near x = -0.75.
+Outside a range the exact result is below 1e-303 (float64) or 1e-36 (float32), or as close to a
+constant; what is computed there falls to 0 before the subnormal numbers are reached.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +72,17 @@ ACTIVATION_CODES: dict[str, int] = {
     "gelu": GELU,
 }
 """Name of an activation -> integer code that the raw kernels take."""
+
+ULP_BOUNDS: dict[str, tuple[float, float]] = {
+    "identity": (0.0, 0.0),
+    "tanh": (4.0, 5.0),
+    "sigmoid": (4.0, 6.0),
+    "relu": (0.0, 0.0),
+    "softplus": (4.0, 4.0),
+    "sin": (4.0, 4.0),
+    "gelu": (8.0, 8.0),
+}
+"""Name of an activation -> bounds on the error of value and derivative; see the module."""
 
 LIPSCHITZ: dict[str, float] = {
     "identity": 1.0,
@@ -217,7 +253,7 @@ _CAP64, _CAP32 = 708.0, _F(87.0)
 # exp(-cap^2 / 2) is still a normal number.
 _GELU_CAP64, _GELU_CAP32 = 37.63, _F(13.19)
 _TAIL_CENTRE64, _TAIL_CENTRE32 = 4.0, _F(4.0)
-# Up to here the multiple of the first parts of pi / 2 is exact.
+# Up to here k times the leading parts of pi / 2 is exact; larger arguments take the C library.
 SIN_LIMIT64, SIN_LIMIT32 = 1e5, _F(3000.0)
 
 

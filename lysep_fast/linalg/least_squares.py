@@ -132,9 +132,7 @@ def merge_triangular(parts: list[np.ndarray], p: int) -> tuple[np.ndarray, np.nd
     Z : ndarray, shape (p, m)
         ``Q' R`` restricted to the range of S.
     """
-    total = np.zeros((0, parts[0].shape[1]))
-    for part in parts:
-        total = np.linalg.qr(np.vstack([total, part]), mode="r")
+    total = np.linalg.qr(np.vstack(parts), mode="r")
     if total.shape[0] < p:
         total = np.vstack([total, np.zeros((p - total.shape[0], total.shape[1]))])
     return total[:p, :p], total[:p, p:]

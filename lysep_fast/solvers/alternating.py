@@ -21,13 +21,13 @@ class Alternating:
         One step length per sample of an auxiliary, or one for the whole matrix.
     step : "curvature" or float, default "curvature"
         First step length of the auxiliaries: scaled by their known curvature, or a fixed tau_0.
-    reach : float, default 1.0
+    reach : float, default 4.0
         Multiple of the curvature step to start from.
     output_step : float or None, default None
         First step length for W_L; None starts from `output_growth` times the last accepted one.
-    output_growth : float, default 4.0
+    output_growth : float, default 1.5
         See `output_step`.
-    shrink : float, default 0.5
+    shrink : float, default 0.25
         Backtracking factor rho.
     max_trials : int, default 12
         Bound on the trials of one line search.
@@ -35,6 +35,10 @@ class Alternating:
         Gradient steps per sweep and block.
     bias : {"after", "joint"}, default "after"
         Solve for b_l after W_l (the paper) or for both at once.
+    proximal : float, default 0.0
+        Weight of ``||dW||^2``, relative to the mean eigenvalue of ``S'S``, added to every closed
+        form.  0 is the exact minimiser, which falls back to QR where ``S'S`` is numerically
+        singular; 1e-12 keeps the cheaper Cholesky and costs some progress per sweep.
 
     References
     ----------
@@ -49,14 +53,15 @@ class Alternating:
         *,
         line_search: str = "row",
         step: float | str = "curvature",
-        reach: float = 1.0,
+        reach: float = 4.0,
         output_step: float | None = None,
-        output_growth: float = 4.0,
-        shrink: float = 0.5,
+        output_growth: float = 1.5,
+        shrink: float = 0.25,
         max_trials: int = 12,
         auxiliary_steps: int = 1,
         output_steps: int = 1,
         bias: str = "after",
+        proximal: float = 0.0,
     ) -> None:
         self.line_search = line_search
         self.step_length = step
@@ -68,6 +73,7 @@ class Alternating:
         self.auxiliary_steps = auxiliary_steps
         self.output_steps = output_steps
         self.bias = bias
+        self.proximal = proximal
         self.sweep = Sweep(())
 
     def start(self, problem: Problem, state: State) -> None:
@@ -92,7 +98,7 @@ class Alternating:
             )
 
         def weights(l: int) -> LayerWeights:
-            return LayerWeights(l, self.bias)
+            return LayerWeights(l, self.bias, self.proximal)
 
         self.sweep = Sweep(
             alternating_order(problem.network.depth, output, auxiliaries, weights)

@@ -1,0 +1,207 @@
+"""The runs of one network on one data set: three models, several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from . import _models, _torch_baseline
+from ._runner import Results, Task
+
+Advance = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, its data, and how each model is trained on them.
+
+    Attributes
+    ----------
+    name : str
+        First part of the runs' keys and labels.
+    data : Data
+        The samples; `data_settings` is what the results file says about them.
+    solver, solver_options, init, weights : see `lysep_fast.train`
+    sweeps : int
+        Sweeps of layer separation.
+    iterations, tuning_iterations : int
+        Iterations of gradient descent, and of its trial with every rate.
+    frozen_iterations : int
+        Bound on the iterations of L-BFGS for the last layer.
+    threads : int
+        Threads of every model.
+    """
+
+    name: str
+    data: _models.Data
+    data_settings: dict[str, Any]
+    hidden_layer_sizes: tuple[int, ...]
+    activation: str
+    init: str
+    weights: str
+    solver: str
+    solver_options: dict[str, Any]
+    sweeps: int
+    iterations: int
+    tuning_iterations: int
+    frozen_iterations: int
+    threads: int
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Columns of the input, the hidden layers and the output."""
+        return (self.data.X.shape[1], *self.hidden_layer_sizes, int(self.data.y.max()) + 1)
+
+    def key(self, model: str, seed: int | str) -> str:
+        """Return the name of a run in the results file."""
+        return f"{self.name}/{model}/{seed}"
+
+    def settings(self, seed: int, **own: Any) -> dict[str, Any]:
+        """Return all that a model's result depends on."""
+        return {
+            "hidden_layer_sizes": self.hidden_layer_sizes,
+            "activation": self.activation,
+            "seed": seed,
+            "data": self.data_settings,
+            **own,
+        }
+
+    def descent_settings(self, seed: int) -> dict[str, Any]:
+        """Return the settings of gradient descent, the search for its rate included."""
+        return self.settings(
+            seed,
+            iterations=self.iterations,
+            rates=_torch_baseline.RATES,
+            tuning_iterations=self.tuning_iterations,
+        )
+
+
+def make_tasks(case: Case, n_seeds: int, with_torch: bool) -> list[Task]:
+    """Return the runs of all models, in the order in which they are done."""
+    seeds = range(n_seeds)
+    tasks = [lysep_task(case, seed) for seed in seeds]
+    tasks += [frozen_task(case, seed) for seed in seeds]
+    tasks.append(rate_task(case, with_torch))
+    return tasks + [descent_task(case, seed, with_torch) for seed in seeds]
+
+
+def lysep_task(case: Case, seed: int) -> Task:
+    """Return a run of layer separation."""
+    settings = {
+        "solver": case.solver,
+        "solver_options": case.solver_options,
+        "init": case.init,
+        "weights": case.weights,
+    }
+
+    def run(results: Results, advance: Advance) -> dict[str, Any]:
+        return _models.lysep(
+            case.data,
+            sweeps=case.sweeps,
+            seed=seed,
+            n_threads=case.threads,
+            with_map=seed == 0,
+            advance=advance,
+            hidden_layer_sizes=case.hidden_layer_sizes,
+            activation=case.activation,
+            **settings,
+        )
+
+    return Task(
+        key=case.key("lysep", seed),
+        label=f"{case.name}, LySep-FNN, seed {seed}",
+        settings=case.settings(seed, sweeps=case.sweeps, **settings),
+        n_steps=case.sweeps,
+        run=run,
+        summary=summary,
+    )
+
+
+def frozen_task(case: Case, seed: int) -> Task:
+    """Return a run with the hidden layers as drawn."""
+
+    def run(results: Results, advance: Advance) -> dict[str, Any]:
+        with threadpool_limits(case.threads, user_api="blas"):
+            return _models.frozen(
+                case.data,
+                hidden_layer_sizes=case.hidden_layer_sizes,
+                activation=case.activation,
+                init=case.init,
+                max_iter=case.frozen_iterations,
+                seed=seed,
+                with_map=seed == 0,
+            )
+
+    return Task(
+        key=case.key("frozen", seed),
+        label=f"{case.name}, frozen features, seed {seed}",
+        settings=case.settings(seed, init=case.init, max_iter=case.frozen_iterations),
+        n_steps=1,
+        run=run,
+        summary=summary,
+    )
+
+
+def rate_task(case: Case, possible: bool) -> Task:
+    """Return the search for the rate of gradient descent, on the first seed."""
+    rates, n_iter = _torch_baseline.RATES, case.tuning_iterations
+
+    def run(results: Results, advance: Advance) -> dict[str, Any]:
+        rate, losses = _torch_baseline.tune_rate(
+            case.data.X,
+            case.data.y,
+            rates=rates,
+            widths=case.widths,
+            n_iter=n_iter,
+            seed=0,
+            n_threads=case.threads,
+            activation=case.activation,
+            advance=advance,
+        )
+        return {"rate": rate, "rates": rates, "losses": losses}
+
+    return Task(
+        key=case.key("descent", "rate"),
+        label=f"{case.name}, CE-FNN, search for the rate",
+        settings=case.settings(0, rates=rates, iterations=n_iter),
+        n_steps=n_iter * len(rates),
+        run=run,
+        summary=lambda result: f"{result['rate']:g}",
+        possible=possible,
+    )
+
+
+def descent_task(case: Case, seed: int, possible: bool) -> Task:
+    """Return a run of gradient descent with the rate that `rate_task` found."""
+
+    def run(results: Results, advance: Advance) -> dict[str, Any]:
+        return _models.gradient_descent(
+            case.data,
+            widths=case.widths,
+            rate=results[case.key("descent", "rate")]["rate"],
+            iterations=case.iterations,
+            seed=seed,
+            n_threads=case.threads,
+            activation=case.activation,
+            with_map=seed == 0,
+            advance=advance,
+        )
+
+    return Task(
+        key=case.key("descent", seed),
+        label=f"{case.name}, CE-FNN, seed {seed}",
+        settings=case.descent_settings(seed),
+        n_steps=case.iterations,
+        run=run,
+        summary=summary,
+        possible=possible,
+    )
+
+
+def summary(result: dict[str, Any]) -> str:
+    """Return a finished run in a few words."""
+    loss = "not finite" if result["loss"] is None else f"{result['loss']:.2e}"
+    return f"CE {loss}, {100 * result['accuracy']:.2f} %, {result['seconds']:.1f} s"

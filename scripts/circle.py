@@ -1,0 +1,218 @@
+"""Table 5.1 and Figures 5.1-5.3: is a point inside a circle?  LySep-FNN against CE-FNN.
+
+The data are drawn once; the seeds vary the initial weights of the networks.  Every row also has
+the frozen-features baseline: wide random hidden layers describe a disk well without any training,
+so the last layer alone goes far on this task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lysep_fast.datasets import make_circle
+from lysep_fast.parallel import available_cpus
+from lysep_fast.solvers import SOLVERS
+
+from . import RunOptions, UsageError, _torch_baseline
+from ._circle_report import Report
+from ._environment import environment, require
+from ._models import Data, warm_up
+from ._runner import run_tasks
+from ._store import Store, write_atomically
+from ._tasks import Case, make_tasks
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of Table 5.1: its network, our settings, and the paper's figures.
+
+    Figures are (mean, standard deviation) on the training set; accuracies are shares.
+    """
+
+    depth: int
+    width: int
+    sweeps: int
+    quick_sweeps: int
+    paper_ce_loss: tuple[float, float]
+    paper_ce_accuracy: tuple[float, float]
+    paper_lysep_loss: tuple[float, float]
+    paper_lysep_accuracy: tuple[float, float]
+    #: By the solver's name: its options.
+    solver_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def hidden_layer_sizes(self) -> tuple[int, ...]:
+        """Widths of the hidden layers; the output layer counts in the depth."""
+        return (self.width,) * (self.depth - 1)
+
+
+# Depth, width and sweeps are lost in the paper's text: they are our choice.
+ROWS: dict[int, Row] = {
+    1: Row(
+        3, 50, 300, 150,
+        (5.27e-2, 6.01e-3), (0.9910, 0.0029), (6.75e-3, 3.00e-3), (0.9983, 0.0015),
+        solver_options={"alternating": {}},
+    ),
+    2: Row(
+        3, 100, 300, 150,
+        (8.03e-2, 4.51e-3), (0.9877, 0.0031), (3.63e-3, 1.11e-3), (0.9996, 0.0005),
+        solver_options={"alternating": {}},
+    ),
+    3: Row(
+        3, 200, 300, 150,
+        (7.62e-2, 5.68e-3), (0.9903, 0.0030), (3.46e-3, 8.56e-4), (0.9999, 0.0002),
+        solver_options={"alternating": {}},
+    ),
+    4: Row(
+        6, 100, 300, 150,
+        (2.55e-1, 3.03e-1), (0.8409, 0.2052), (5.56e-3, 1.90e-3), (0.9986, 0.0013),
+        solver_options={"alternating": {}},
+    ),
+    5: Row(
+        10, 100, 300, 150,
+        (6.92e-1, 1.52e-3), (0.5227, 0.0156), (3.39e-2, 1.16e-2), (0.9940, 0.0033),
+        solver_options={"alternating": {}},
+    ),
+}  # fmt: skip
+
+QUICK_ROWS = (1, 4)
+SEEDS, QUICK_SEEDS = 10, 3
+N_TRAIN, N_TEST, DATA_SEED = 3000, 1000, 0
+ACTIVATION, INIT, WEIGHTS = "tanh", "uniform", "frobenius"
+# An iteration of gradient descent costs about 0.4 sweeps.
+ITERATIONS_PER_SWEEP, MIN_ITERATIONS, QUICK_ITERATIONS_PER_SWEEP = 4, 1000, 1
+TUNING_SHARE = 0.2  # of the iterations, for every rate
+FROZEN_ITERATIONS, QUICK_FROZEN_ITERATIONS = 3000, 500
+MAP_POINTS = 120  # along each side
+
+SETTINGS_NOTE = (
+    "Depths, widths, numbers of sweeps and iterations, learning rates and step lengths are lost "
+    "in the paper's text: those used here were chosen by us."
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The options with every default filled in."""
+
+    rows: tuple[int, ...]
+    seeds: int
+    sweeps: dict[int, int]
+    iterations: dict[int, int]
+    frozen_iterations: int
+    threads: int
+    solver: str
+    quick: bool
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings common to all runs, for the results file."""
+        return {
+            "quick": self.quick,
+            "rows": {
+                k: {"depth": ROWS[k].depth, "width": ROWS[k].width, "sweeps": self.sweeps[k],
+                    "gradient_descent_iterations": self.iterations[k]}
+                for k in self.rows
+            },
+            "solver": self.solver,
+            "seeds": self.seeds,
+            "seeds_vary": "initial weights; the data are the same for all runs",
+            "data": DATA_SETTINGS,
+            "loss": "mean cross-entropy of the true network after the last sweep or iteration",
+            "dtype": "float64",
+            "output_bias": False,
+            "gradient_descent_rates": list(_torch_baseline.RATES),
+            "note": SETTINGS_NOTE,
+        }  # fmt: skip
+
+
+DATA_SETTINGS = {"n_train": N_TRAIN, "n_test": N_TEST, "seed": DATA_SEED}
+
+
+def run(options: RunOptions) -> str:
+    """Run the experiment and return its report for the terminal."""
+    plan = make_plan(options)
+    require("matplotlib", "tqdm")
+    with_torch = _torch_baseline.available()
+    options.out.mkdir(parents=True, exist_ok=True)
+    store = Store(options.out / "results.json", "circle", environment(plan.threads))
+    store.describe(plan.describe())
+    data = make_data()
+    cases = {k: make_case(k, plan, data) for k in plan.rows}
+    tasks = [
+        task for case in cases.values() for task in make_tasks(case, plan.seeds, with_torch)
+    ]
+    results = run_tasks(tasks, store, warm_up)
+    store.save()
+    report = Report(ROWS, cases, plan.seeds, results, SETTINGS_NOTE, plan.quick)
+    table = options.out / "table.md"
+    write_atomically(table, report.markdown())
+    text = [report.summary(), "", "Written:"]
+    text += [f"  {path}" for path in (store.path, table, *report.draw(options.out))]
+    if not report.has_baseline:
+        text += ["", _torch_baseline.HOW_TO_GET_TORCH]
+    return "\n".join(text)
+
+
+def make_plan(options: RunOptions) -> Plan:
+    """Fill the defaults in; refuse what does not fit."""
+    quick = options.quick
+    rows = tuple(sorted(set(options.rows or (QUICK_ROWS if quick else ROWS))))
+    for k in rows:
+        if k not in ROWS:
+            raise UsageError(
+                f"--rows: there is no row {k} in Table 5.1; choose among "
+                f"{', '.join(map(str, ROWS))}, for instance --rows 1,4"
+            )
+    if options.solver not in SOLVERS:
+        raise UsageError(
+            f"--solver: {options.solver!r} is unknown; choose among {', '.join(sorted(SOLVERS))}"
+        )
+    sweeps = {
+        k: options.sweeps or (ROWS[k].quick_sweeps if quick else ROWS[k].sweeps) for k in rows
+    }
+    per_sweep = QUICK_ITERATIONS_PER_SWEEP if quick else ITERATIONS_PER_SWEEP
+    least = 0 if quick or options.sweeps else MIN_ITERATIONS
+    return Plan(
+        rows=rows,
+        seeds=options.seeds or (QUICK_SEEDS if quick else SEEDS),
+        sweeps=sweeps,
+        iterations={k: max(least, per_sweep * sweeps[k]) for k in rows},
+        frozen_iterations=QUICK_FROZEN_ITERATIONS if quick else FROZEN_ITERATIONS,
+        threads=options.threads or available_cpus(),
+        solver=options.solver,
+        quick=quick,
+    )
+
+
+def make_data() -> Data:
+    """Draw training and test points, and lay out the points of the decision maps."""
+    rng = np.random.default_rng(DATA_SEED)
+    X, y = make_circle(N_TRAIN, rng)
+    X_test, y_test = make_circle(N_TEST, rng)
+    axis = (np.arange(MAP_POINTS) + 0.5) / MAP_POINTS * 2.0 - 1.0
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    return Data(X, y, X_test, y_test, grid)
+
+
+def make_case(k: int, plan: Plan, data: Data) -> Case:
+    """Return what the runs of one row of the table have in common."""
+    row = ROWS[k]
+    return Case(
+        name=f"row {k}",
+        data=data,
+        data_settings=DATA_SETTINGS,
+        hidden_layer_sizes=row.hidden_layer_sizes,
+        activation=ACTIVATION,
+        init=INIT,
+        weights=WEIGHTS,
+        solver=plan.solver,
+        solver_options=row.solver_options.get(plan.solver, {}),
+        sweeps=plan.sweeps[k],
+        iterations=plan.iterations[k],
+        tuning_iterations=max(1, round(TUNING_SHARE * plan.iterations[k])),
+        frozen_iterations=plan.frozen_iterations,
+        threads=plan.threads,
+    )
