@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ class Network:
         output_bias: bool = False,
     ) -> Network:
         """Build a fully connected network from the widths ``(d, m_1, ..., m_{L-1}, K)``."""
-        layers = tuple(Dense(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        layers = tuple(Dense(a, b) for a, b in itertools.pairwise(widths))
         hidden = Activation(activation)
         features = (Activation("identity"),) + (hidden,) * (len(layers) - 1)
         return cls(layers, features, output_bias)
@@ -66,11 +67,11 @@ class Network:
         """Largest Lipschitz constant c of the hidden activations (1 without hidden layers)."""
         return max((f.lipschitz for f in self.features[1:]), default=1.0)
 
-    def layer(self, l: int) -> Dense:  # noqa: E741
+    def layer(self, l: int) -> Dense:
         """Return the linear map of layer `l`, 1 <= l <= depth."""
         return self.layers[l - 1]
 
-    def has_bias(self, l: int) -> bool:  # noqa: E741
+    def has_bias(self, l: int) -> bool:
         """Return whether layer `l` has a bias."""
         return l < self.depth or self.output_bias
 
@@ -95,7 +96,7 @@ class Network:
             Index 0 is an empty array.
         """
         W, b = [np.empty((0, 0), dtype)], [np.empty(0, dtype)]
-        for l, layer in enumerate(self.layers, start=1):  # noqa: E741
+        for l, layer in enumerate(self.layers, start=1):
             shape = layer.weight_shape
             if scheme == "orthogonal":
                 tall = rng.standard_normal((max(shape), min(shape)))
@@ -130,7 +131,7 @@ class Network:
             Holds the result until its next use.
         """
         S = X
-        for l, layer in enumerate(self.layers, start=1):  # noqa: E741
+        for l, layer in enumerate(self.layers, start=1):
             Z = workspace.array(f"forward {l % 2}", (X.shape[0], layer.n_outputs), X.dtype)
             layer.apply(S, W[l], Z)
             if self.has_bias(l):

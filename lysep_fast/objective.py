@@ -153,7 +153,7 @@ class Problem:
         self.objective = Objective(network, X.shape[0], norm)
         self.blocks = sample_blocks(X.shape[0], max(network.widths[1:]), X.itemsize)
         # The Gram matrix of the input never changes; the weight block of layer 1 keeps it here.
-        self.constant_sums: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.input_gram: np.ndarray | None = None
 
     @property
     def n_samples(self) -> int:
@@ -181,7 +181,7 @@ class Problem:
         """Set every auxiliary by a forward pass, which makes all residuals zero (in place)."""
         network = self.network
 
-        def task(rows: slice, ws: Workspace) -> float:
+        def task(rows: slice, ws: Workspace) -> tuple[float]:
             S = state.A[0][rows]
             for l in range(1, network.depth):
                 A = state.A[l][rows]
@@ -195,10 +195,10 @@ class Problem:
                 U += state.b[-1]
             value = ws.array("value", (S.shape[0],), S.dtype)
             self.loss.squares(U, rows, value)
-            return float(np.sum(value, dtype=np.float64))
+            return (float(np.sum(value, dtype=np.float64)),)
 
         state.r2[:] = 0.0
-        state.e2 = sum(self.team.map(task, self.blocks))
+        (state.e2,) = self.team.sum(task, self.blocks)
 
     def evaluate(self, state: State) -> tuple[float, float]:
         """Return mean cross-entropy and accuracy of the true network on the training data."""
@@ -208,6 +208,5 @@ class Problem:
             value = ws.array("value", (U.shape[0],), U.dtype)
             return self.loss.evaluate(U, rows, value)
 
-        parts = self.team.map(task, self.blocks)
-        n = self.n_samples
-        return sum(part[0] for part in parts) / n, sum(part[1] for part in parts) / n
+        loss, correct = self.team.sum(task, self.blocks)
+        return loss / self.n_samples, correct / self.n_samples

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
@@ -25,6 +25,8 @@ T = TypeVar("T")
 # A block's working set should stay in a core's private cache (0.5 to 2 MiB on current CPUs).
 _BLOCK_BYTES = 256 * 1024
 _MIN_ROWS, _MAX_ROWS = 64, 2048
+# Groups of blocks that sums are formed in: enough for many cores, few enough to hold.
+_MAX_GROUPS = 64
 
 
 def available_cpus() -> int:
@@ -198,3 +200,47 @@ class Team:
         for helper in helpers:
             helper.result()
         return results
+
+    def sum(
+        self, task: Callable[[slice, Workspace], tuple[Any, ...]], blocks: list[slice]
+    ) -> list[Any]:
+        """Return the sums over all blocks of what ``task(block, workspace)`` returns.
+
+        The blocks are added in fixed groups, whose number does not grow with the data, and the
+        groups in order: the result does not depend on the number of threads, and memory not on
+        the number of samples.  Sums are formed in float64.
+
+        Parameters
+        ----------
+        task : callable
+            Returns a tuple of scalars and arrays; the arrays may be workspace memory.
+        blocks : list of slice
+            Sample blocks.
+
+        Returns
+        -------
+        list
+            Sums in the order of the tuple: float64 arrays and floats.
+        """
+        size = -(-len(blocks) // _MAX_GROUPS)
+        groups = row_blocks(len(blocks), size)
+
+        def group_task(group: slice, ws: Workspace) -> list[Any]:
+            total: list[Any] = []
+            for block in blocks[group]:
+                _accumulate(total, task(block, ws))
+            return total
+
+        total: list[Any] = []
+        for part in self.map(group_task, groups):
+            _accumulate(total, part)
+        return total
+
+
+def _accumulate(total: list[Any], part: Iterable[Any]) -> None:
+    """Add `part` to `total` item by item; an empty `total` takes float64 copies."""
+    if not total:
+        total.extend(np.array(item, np.float64) if np.ndim(item) else float(item) for item in part)
+        return
+    for i, item in enumerate(part):
+        total[i] += item

@@ -1,6 +1,6 @@
 """One sweep: the blocks of Algorithms 1 and 2 in their order, from the last layer to the first.
 
-    W_L  ->  A_{L-1}  ->  (W_l, b_l  ->  A_{l-1})  for l = L-1 .. 2  ->  W_1, b_1
+W_L  ->  A_{L-1}  ->  (W_l, b_l  ->  A_{l-1})  for l = L-1 .. 2  ->  W_1, b_1
 """
 
 from __future__ import annotations

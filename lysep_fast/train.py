@@ -1,4 +1,4 @@
-"""The training loop: sweep until stop, with history, callback and stopping.  Start reading here."""
+"""The training loop: sweep until stop, history, callback, stopping.  Start reading here."""
 
 from __future__ import annotations
 

@@ -53,7 +53,8 @@ def check_inputs(
         raise TypeError(f"{name} must be real, got dtype {array.dtype}; pass {name}.real")
     if array.dtype.kind not in "fiub":
         raise TypeError(
-            f"{name} must be numeric, got dtype {array.dtype}; convert it with {name}.astype(float)"
+            f"{name} must be numeric, got dtype {array.dtype}; convert it with "
+            f"{name}.astype(float)"
         )
     if array.ndim != 2:
         raise ValueError(
@@ -182,8 +183,8 @@ def check_number(
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     number = float(value)
-    outside = number <= minimum or number >= maximum if exclusive else not (
-        minimum <= number <= maximum
+    outside = (
+        number <= minimum or number >= maximum if exclusive else not (minimum <= number <= maximum)
     )
     if not np.isfinite(number) or outside:
         brackets = "()" if exclusive else "[]"

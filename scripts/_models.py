@@ -52,7 +52,13 @@ def warm_up() -> float:
 
 
 def lysep(
-    data: Data, *, sweeps: int, seed: int, n_threads: int, with_map: bool, advance: Advance,
+    data: Data,
+    *,
+    sweeps: int,
+    seed: int,
+    n_threads: int,
+    with_map: bool,
+    advance: Advance,
     **settings: Any,
 ) -> dict[str, Any]:
     """Train by layer separation; `settings` go to `lysep_fast.train`."""
@@ -98,13 +104,28 @@ def rises(F: np.ndarray) -> dict[str, Any]:
 
 
 def gradient_descent(
-    data: Data, *, widths: Sequence[int], rate: float, iterations: int, seed: int, n_threads: int,
-    activation: str, with_map: bool, advance: Advance,
+    data: Data,
+    *,
+    widths: Sequence[int],
+    rate: float,
+    iterations: int,
+    seed: int,
+    n_threads: int,
+    activation: str,
+    with_map: bool,
+    advance: Advance,
 ) -> dict[str, Any]:
     """Train the same network in torch."""
     trained = _torch_baseline.gradient_descent(
-        data.X, data.y, widths=widths, rate=rate, n_iter=iterations, seed=seed,
-        n_threads=n_threads, activation=activation, advance=advance,
+        data.X,
+        data.y,
+        widths=widths,
+        rate=rate,
+        n_iter=iterations,
+        seed=seed,
+        n_threads=n_threads,
+        activation=activation,
+        advance=advance,
     )
     return {
         "curves": {
@@ -120,8 +141,14 @@ def gradient_descent(
 
 
 def frozen(
-    data: Data, *, hidden_layer_sizes: Sequence[int], activation: str, init: str, max_iter: int,
-    seed: int, with_map: bool,
+    data: Data,
+    *,
+    hidden_layer_sizes: Sequence[int],
+    activation: str,
+    init: str,
+    max_iter: int,
+    seed: int,
+    with_map: bool,
 ) -> dict[str, Any]:
     """Train the last layer on the features of the hidden layers as `lysep` first draws them.
 
@@ -175,7 +202,13 @@ def fit_last_layer(
         e, G = cross_entropy_gradient(Q @ z.reshape(Q.shape[1], n_classes), y)
         return float(np.mean(e)), (Q.T @ G).ravel() / len(y)
 
-    options = {"maxiter": max_iter, "maxfun": 2 * max_iter, "maxcor": 30, "ftol": 0.0, "gtol": 1e-9}
+    options = {
+        "maxiter": max_iter,
+        "maxfun": 2 * max_iter,
+        "maxcor": 30,
+        "ftol": 0.0,
+        "gtol": 1e-9,
+    }
     solution = scipy.optimize.minimize(
         value, np.zeros(Q.shape[1] * n_classes), jac=True, method="L-BFGS-B", options=options
     )

@@ -141,9 +141,7 @@ def run(options: RunOptions) -> str:
     store.describe(plan.describe())
     data = make_data()
     cases = {k: make_case(k, plan, data) for k in plan.rows}
-    tasks = [
-        task for case in cases.values() for task in make_tasks(case, plan.seeds, with_torch)
-    ]
+    tasks = [task for case in cases.values() for task in make_tasks(case, plan.seeds, with_torch)]
     results = run_tasks(tasks, store, warm_up)
     store.save()
     report = Report(ROWS, cases, plan.seeds, results, SETTINGS_NOTE, plan.quick)

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import llvmlite.binding
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -510,6 +512,30 @@ def test_polynomial_tables_are_those_of_the_script():
         for source in holders:
             table = getattr(source, name)
             assert [dtype(float(value)) for value in coefficients] == list(table), name
+
+
+def _has_avx2():
+    chosen = config.CPU_NAME or config.CPU_FEATURES or config.BOUNDSCHECK
+    return not chosen and bool(llvmlite.binding.get_host_cpu_features().get("avx2"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(config.DISABLE_JIT or not _has_avx2(), reason="no AVX2 code to look at")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", NAMES)
+def test_loops_are_vectorised(name, dtype):
+    # A branch or a division that can raise, a core that is not inlined, an index that may be
+    # negative: each has cost a factor of five to ten without changing any result.
+    module = sys.modules["lysep_fast.kernels.activation"]
+    code = ACTIVATION_CODES[name]
+    array = numba.types.Array(numba.from_dtype(np.dtype(dtype)), 2, "C")
+    # Compiled anew, since Numba shows no code of what it loads from its cache.
+    for kernel, count in ((module._VALUE_KERNELS[code], 2), (module._BOTH_KERNELS[code], 3)):
+        fresh = _jit.kernel(cache=False)(kernel.py_func)
+        fresh.compile((array,) * count)
+        code_text = fresh.inspect_llvm(fresh.signatures[0])
+        element = r"(float|i32)" if dtype == np.float32 else r"(double|i64)"
+        assert re.search(rf"store <\d+ x {element}>", code_text)
 
 
 @pytest.mark.skipif(config.DISABLE_JIT, reason="the JIT is off already")

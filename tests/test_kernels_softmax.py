@@ -186,6 +186,17 @@ def test_large_and_infinite_logits(dtype):
     np.testing.assert_allclose(softmax(U), [[1, 0, 0], [0, 1, 0], [0.5, 0, 0.5]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("K", [2, 3, 10])
+def test_infinite_logits_of_the_true_class(K, dtype):
+    U = np.zeros((2, K), dtype)
+    U[:, 0] = np.inf, -np.inf
+    e, G = cross_entropy_gradient(U, [0, 0])
+    np.testing.assert_array_equal(e, [0, np.inf])
+    np.testing.assert_array_equal(G[0], np.zeros(K))
+    np.testing.assert_allclose(G[1], [-1.0] + [1 / (K - 1)] * (K - 1), rtol=1e-6)
+
+
 def test_correct_count_takes_the_first_of_equal_entries():
     U = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 2.0, 2.0], [np.nan, 1.0, 0.0]])
     assert correct_count(U, np.array([0, 1, 1, 1])) == 2

@@ -44,14 +44,21 @@ class _Above(Protocol):
     def commit(self, accepted: np.ndarray, pick: Any) -> None: ...
 
 
+def picked(array: np.ndarray, pick: Any, ws: Workspace, name: str) -> np.ndarray:
+    """Return the picked rows in workspace memory; None picks all, without a copy."""
+    if pick is None:
+        return array
+    out = ws.array(f"picked {name}", (len(pick), array.shape[1]), array.dtype)
+    # mode="clip" because the default buffers `out`; the indices are ours and in range.
+    return np.take(array, pick, axis=0, out=out, mode="clip")
+
+
 class _LossAbove:
     """``upper = e_n^2`` of the surrogate logits."""
 
     scale = 1.0
 
-    def __init__(
-        self, problem: Problem, state: State, l: int, rows: slice, ws: Workspace
-    ) -> None:
+    def __init__(self, problem: Problem, state: State, l: int, rows: slice, ws: Workspace) -> None:
         self.loss, self.layer = problem.loss, problem.network.layer(l + 1)
         self.W, self.b = state.W[l + 1], state.b[l + 1]
         self.rows, self.ws = rows, ws
@@ -89,9 +96,7 @@ class _ResidualAbove:
 
     scale = -2.0
 
-    def __init__(
-        self, problem: Problem, state: State, l: int, rows: slice, ws: Workspace
-    ) -> None:
+    def __init__(self, problem: Problem, state: State, l: int, rows: slice, ws: Workspace) -> None:
         self.layer, self.W = problem.network.layer(l + 1), state.W[l + 1]
         self.R, self.ws = state.R[l + 1][rows], ws
         self.curvature = np.ones(self.R.shape[0])
@@ -106,8 +111,8 @@ class _ResidualAbove:
     def trial(self, S: np.ndarray, S_new: np.ndarray, pick: Any) -> np.ndarray:
         # Only the change of the features goes through W: the error is relative to the change.
         change = self.ws.array("change", S_new.shape, S_new.dtype)
-        np.subtract(S_new, S if pick is None else S[pick], out=change)
-        R = self.R if pick is None else self.R[pick]
+        np.subtract(S_new, picked(S, pick, self.ws, "S"), out=change)
+        R = picked(self.R, pick, self.ws, "R above")
         self.moved = self.layer.apply(change, self.W, self.ws.array("moved", R.shape, R.dtype))
         value = np.empty(R.shape[0])
         residual_step_rows(R, self.moved, self.moved, value)
@@ -189,19 +194,19 @@ class Auxiliaries:
         return kind(problem, state, self.layer, rows, ws)
 
     def _update_rows(self, problem: Problem, state: State) -> Step:
-        def task(rows: slice, ws: Workspace) -> np.ndarray:
+        def task(rows: slice, ws: Workspace) -> tuple[float, ...]:
             trials, moved = 0.0, 0.0
             for _ in range(self.steps):
                 descent = _Descent(self, problem, state, rows, ws)
                 report = descent.search(self.shrink, self.max_trials)
                 trials += report[0]
                 moved += report[1]
-            return np.array([*descent.sums(), trials, moved])
+            return (*descent.sums(), trials, moved)
 
-        total = np.sum(problem.team.map(task, problem.blocks), axis=0)
-        self._book(state, total[0], total[1])
+        upper, r2, trials, moved = problem.team.sum(task, problem.blocks)
+        self._book(state, upper, r2)
         taken = problem.n_samples * self.steps
-        return Step(self.name, total[3] / taken, total[2] / taken, "gradient")
+        return Step(self.name, moved / taken, trials / taken, "gradient")
 
     def _update_matrix(self, problem: Problem, state: State) -> Step:
         trials, accepted = 0, 0
@@ -211,19 +216,19 @@ class Auxiliaries:
                 descent = _Descent(self, problem, state, rows, ws)
                 return float(np.sum(descent.phi)), float(np.min(descent.first_step))
 
-            def attempt(step: float, commit: bool) -> np.ndarray:
-                def task(rows: slice, ws: Workspace) -> np.ndarray:
+            def attempt(step: float, commit: bool) -> list[float]:
+                def task(rows: slice, ws: Workspace) -> tuple[float, ...]:
                     descent = _Descent(self, problem, state, rows, ws)
                     phi = float(np.sum(descent.attempt(step)))
                     if commit:
                         descent.commit(np.ones(len(descent.phi), bool))
-                    return np.array([phi, *descent.sums()])
+                    return (phi, *descent.sums())
 
-                return np.sum(problem.team.map(task, problem.blocks), axis=0)
+                return problem.team.sum(task, problem.blocks)
 
             parts = problem.team.map(start, problem.blocks)
             search = backtrack(
-                lambda step: float(attempt(step, commit=False)[0]),
+                lambda step: attempt(step, commit=False)[0],
                 sum(part[0] for part in parts),
                 min(part[1] for part in parts),
                 self.shrink,
@@ -233,8 +238,8 @@ class Auxiliaries:
             if not search.accepted:
                 break
             accepted += 1
-            total = attempt(search.step, commit=True)
-            self._book(state, total[1], total[2])
+            _, upper, r2 = attempt(search.step, commit=True)
+            self._book(state, upper, r2)
         return Step(self.name, accepted / self.steps, float(trials), "gradient")
 
     def _book(self, state: State, upper: float, r2: float) -> None:
@@ -282,6 +287,7 @@ class _Descent:
         self.phi = self.upper + self.nu * self.r2
         self.first_step = block.first_step(problem, state, self.above.curvature)
         self.pick: np.ndarray | None = None
+        self.inputs = (("A", self.A), ("R", self.R), ("G", self.G), ("D", self.D))
 
     def sums(self) -> tuple[float, float]:
         """Return the block's sums of the upper term and of ``||R_l||^2``."""
@@ -290,9 +296,7 @@ class _Descent:
     def attempt(self, step: np.ndarray | float) -> np.ndarray:
         """Try step lengths and return phi of the picked rows there."""
         pick, ws = self.pick, self.ws
-        A, R, G, D = (
-            array if pick is None else array[pick] for array in (self.A, self.R, self.G, self.D)
-        )
+        A, R, G, D = (picked(array, pick, ws, name) for name, array in self.inputs)
         shape, dtype = A.shape, A.dtype
         self.A_new, self.R_new = ws.array("A_new", shape, dtype), ws.array("R_new", shape, dtype)
         steps = np.broadcast_to(np.asarray(step, np.float64), shape[:1]).copy()
@@ -329,7 +333,10 @@ class _Descent:
             rejected = ~accepted
             if not np.any(rejected):
                 break
+            step = step * shrink
+            if np.all(rejected):
+                continue
             # Only the rejected rows go on: the product with W is what a trial costs.
             self.pick = np.flatnonzero(rejected) if self.pick is None else self.pick[rejected]
-            step, phi = step[rejected] * shrink, phi[rejected]
+            step, phi = step[rejected], phi[rejected]
         return float(trials), float(moved)

@@ -1,10 +1,12 @@
 """Output layer: gradient step with monotone backtracking on the surrogate loss.
 
-    f(W) = sum_n e_n^2 + c_L ||W||^2,    c_L = eta_L,
-    grad = 2 [ (P - Y) * e ]' S_{L-1} + 2 c_L W          (rows of P - Y multiplied by e_n)
+f(W) = sum_n e_n^2 + c_L ||W||^2,    c_L = eta_L,
+grad = 2 [ (P - Y) * e ]' S_{L-1} + 2 c_L W          (rows of P - Y multiplied by e_n)
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -105,7 +107,7 @@ class OutputWeights:
         network, L = problem.network, state.depth
         layer, feature = network.layer(L), network.features[L - 1]
 
-        def task(rows: slice, ws: Workspace) -> tuple[np.ndarray, np.ndarray, float]:
+        def task(rows: slice, ws: Workspace) -> tuple[Any, ...]:
             A = state.A[L - 1][rows]
             S = feature.forward(A, ws.array("S", A.shape, A.dtype))
             U = ws.array("U", (A.shape[0], layer.n_outputs), A.dtype)
@@ -116,15 +118,13 @@ class OutputWeights:
             # e_n^2 has curvature at most 2 |p - y|^2 + 2 e_n <= 4 + 2 e_n in the logits.
             squares = np.einsum("ij,ij->i", S, S)
             bound = float(np.dot(squares, 4.0 + 2.0 * np.sqrt(e2)))
-            G = layer.correlation(U, S).astype(np.float64, copy=False)
-            return G, np.sum(U, axis=0, dtype=np.float64), bound
+            G = layer.correlation(U, S, ws.array("G", layer.weight_shape, S.dtype))
+            return G, U.sum(axis=0, dtype=np.float64), bound
 
-        parts = problem.team.map(task, problem.blocks)
-        grad_W = sum(part[0] for part in parts)
-        grad_b = sum(part[1] for part in parts)
+        grad_W, grad_b, curvature = problem.team.sum(task, problem.blocks)
         if not network.output_bias:
             grad_b = np.zeros_like(grad_b)
-        return np.asarray(grad_W), np.asarray(grad_b), sum(part[2] for part in parts)
+        return grad_W, grad_b, curvature
 
 
 def surrogate_loss(problem: Problem, state: State, W_L: np.ndarray, b_L: np.ndarray) -> float:
@@ -132,7 +132,7 @@ def surrogate_loss(problem: Problem, state: State, W_L: np.ndarray, b_L: np.ndar
     network, L = problem.network, state.depth
     layer, feature = network.layer(L), network.features[L - 1]
 
-    def task(rows: slice, ws: Workspace) -> float:
+    def task(rows: slice, ws: Workspace) -> tuple[float]:
         A = state.A[L - 1][rows]
         S = feature.forward(A, ws.array("S", A.shape, A.dtype))
         U = ws.array("U", (A.shape[0], layer.n_outputs), A.dtype)
@@ -140,6 +140,7 @@ def surrogate_loss(problem: Problem, state: State, W_L: np.ndarray, b_L: np.ndar
         U += b_L
         value = ws.array("value", (A.shape[0],), A.dtype)
         problem.loss.squares(U, rows, value)
-        return float(np.sum(value, dtype=np.float64))
+        return (float(np.sum(value, dtype=np.float64)),)
 
-    return sum(problem.team.map(task, problem.blocks))
+    (total,) = problem.team.sum(task, problem.blocks)
+    return float(total)

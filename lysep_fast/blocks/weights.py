@@ -11,7 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..kernels.auxiliaries import shift_residual
-from ..linalg.least_squares import Solution, merge_triangular, solve_normal_equations
+from ..linalg.least_squares import (
+    Solution,
+    merge_triangular,
+    solve_normal_equations,
+    triangular_factor,
+)
 from ..objective import Problem
 from ..parallel import Workspace, row_blocks
 from ..state import State
@@ -59,14 +64,12 @@ class LayerWeights:
         towards the old weights until F does not rise.
         """
         l, objective = self.layer, problem.objective
-        gram, s_sum = self._feature_sums(problem, state)
-        correlation, r_sum = self._residual_sums(problem, state)
         eta = objective.ridge(l, state)
-        solution, dW, db = self._solve(problem, state, eta, gram, s_sum, correlation, r_sum)
+        solution, dW, db = self._solve(problem, state, eta)
         before = state.r2[l] + eta * state.nu[l]
         W_old, b_old = state.W[l].copy(), state.b[l].copy()
         taken = 0.0
-        for trials, share in enumerate(_DAMPING, start=1):
+        for share in _DAMPING:
             r2 = self._shift(problem, state, (share - taken) * dW, (share - taken) * db)
             taken = share
             state.W[l][...] = W_old + share * dW
@@ -75,48 +78,43 @@ class LayerWeights:
             if r2 + eta * nu <= before:
                 break
         state.r2[l], state.nu[l] = r2, nu
-        return Step(self.name, taken, float(trials), solution.method, solution.rcond)
+        trials = 1.0 + _DAMPING.index(taken)
+        return Step(self.name, taken, trials, solution.method, solution.rcond)
 
-    def _feature_sums(self, problem: Problem, state: State) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``S'S`` and the column sums of S; those of the input are computed once."""
-        l = self.layer
-        if l == 1 and l in problem.constant_sums:
-            return problem.constant_sums[l]
-        layer, feature = problem.network.layer(l), problem.network.features[l - 1]
-
-        def task(rows: slice, ws: Workspace) -> tuple[np.ndarray, np.ndarray]:
-            A = state.A[l - 1][rows]
-            S = feature.forward(A, ws.array("S", A.shape, A.dtype))
-            return layer.gram(S), np.sum(S, axis=0, dtype=np.float64)
-
-        sums = _add(problem.team.map(task, problem.blocks))
-        if l == 1:
-            problem.constant_sums[l] = sums
-        return sums
-
-    def _residual_sums(self, problem: Problem, state: State) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``R'S`` and the column sums of R."""
+    def _sums(
+        self, problem: Problem, state: State
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return ``S'S``, ``R'S`` and the column sums of S and R, in one pass over the data."""
         l = self.layer
         layer, feature = problem.network.layer(l), problem.network.features[l - 1]
+        known_gram = problem.input_gram if l == 1 else None
 
-        def task(rows: slice, ws: Workspace) -> tuple[np.ndarray, np.ndarray]:
+        def task(rows: slice, ws: Workspace) -> tuple[np.ndarray, ...]:
             A, R = state.A[l - 1][rows], state.R[l][rows]
             S = feature.forward(A, ws.array("S", A.shape, A.dtype))
-            return layer.correlation(R, S), np.sum(R, axis=0, dtype=np.float64)
+            s_sum = S.sum(axis=0, dtype=np.float64)
+            r_sum = R.sum(axis=0, dtype=np.float64)
+            correlation = layer.correlation(R, S, ws.array("R'S", layer.weight_shape, S.dtype))
+            if known_gram is not None:
+                return correlation, s_sum, r_sum
+            gram = layer.gram(S, ws.array("S'S", (layer.n_inputs,) * 2, S.dtype))
+            return correlation, s_sum, r_sum, gram
 
-        return _add(problem.team.map(task, problem.blocks))
+        correlation, s_sum, r_sum, *gram = problem.team.sum(task, problem.blocks)
+        if known_gram is not None:
+            return known_gram, correlation, s_sum, r_sum
+        if l == 1:
+            problem.input_gram = gram[0]
+        return gram[0], correlation, s_sum, r_sum
 
     def _solve(
         self,
         problem: Problem,
         state: State,
         eta: float,
-        gram: np.ndarray,
-        s_sum: np.ndarray,
-        correlation: np.ndarray,
-        r_sum: np.ndarray,
     ) -> tuple[Solution, np.ndarray, np.ndarray]:
         """Return the solution report and the increments dW, db."""
+        gram, correlation, s_sum, r_sum = self._sums(problem, state)
         n, p = problem.n_samples, gram.shape[0]
         joint = self.bias == "joint"
         W = state.W[self.layer].astype(np.float64, copy=False)
@@ -154,7 +152,7 @@ class LayerWeights:
             stacked[:, :p] = feature.forward(A, ws.array("S", A.shape, A.dtype))
             stacked[:, p:columns] = 1.0
             stacked[:, columns:] = R
-            return np.linalg.qr(stacked, mode="r")
+            return triangular_factor(stacked)
 
         # Taller blocks than usual: each costs one more factor of p + m rows in the merge.
         rows = min(max(4 * (columns + m), problem.n_samples // 16), 8192)
@@ -172,20 +170,11 @@ class LayerWeights:
         dtype = state.W[l].dtype
         dW, db = dW.astype(dtype, copy=False), db.astype(dtype, copy=False)
 
-        def task(rows: slice, ws: Workspace) -> float:
+        def task(rows: slice, ws: Workspace) -> tuple[float]:
             A, R = state.A[l - 1][rows], state.R[l][rows]
             S = feature.forward(A, ws.array("S", A.shape, A.dtype))
             P = layer.apply(S, dW, ws.array("P", R.shape, R.dtype))
-            return float(shift_residual(R, P, db))
+            return (float(shift_residual(R, P, db)),)
 
-        return sum(problem.team.map(task, problem.blocks))
-
-
-def _add(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Add partial sums in block order, in float64."""
-    first = parts[0][0].astype(np.float64)
-    second = parts[0][1].astype(np.float64)
-    for matrix, vector in parts[1:]:
-        first += matrix
-        second += vector
-    return first, second
+        (r2,) = problem.team.sum(task, problem.blocks)
+        return float(r2)

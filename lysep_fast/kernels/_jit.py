@@ -79,11 +79,11 @@ def _without_warnings(function: _Function) -> _Function:
     """Return function wrapped so that NumPy scalars raise no floating-point warnings."""
 
     @functools.wraps(function)
-    def quiet(*args: Any) -> Any:
+    def quiet(*args: Any, **kwargs: Any) -> Any:
         with np.errstate(all="ignore"):
-            return function(*args)
+            return function(*args, **kwargs)
 
-    return quiet  # type: ignore[return-value]
+    return quiet
 
 
 if JIT_ENABLED:

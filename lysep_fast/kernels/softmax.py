@@ -1,10 +1,12 @@
 """Softmax and cross-entropy of a block of samples as compiled kernels.
 
 Accuracy: a difference of two logits is rounded once, which changes its exponential by at most
-eps/2 |u_j - u*| relatively (u* the largest logit of the row); everything else adds a few units in
-the last place.  Losses and gradients keep this relative accuracy when they are tiny.  Exponentials
-below exp(-708) (float64) or exp(-87) (float32) count as 0.  NaN in a row makes its results NaN, and
-so does +inf; -inf is a class of probability 0.
+eps/2 |u_j - u*| relatively (u* is the largest logit of the row); everything else adds a few ulp.
+Losses and gradients keep this relative accuracy when they are tiny.  Exponentials below exp(-708)
+in float64 or exp(-87) in float32 count as 0.
+
+NaN in a row makes the results of that row NaN.  A logit -inf is a class of probability 0 (and an
+infinite loss if it is the true class); +inf gives loss 0 at the true class, NaN anywhere else.
 """
 
 from __future__ import annotations

@@ -41,13 +41,13 @@ class Dense:
         """Compute ``G W`` into `out`, ``(rows, n_inputs)``: the transposed map."""
         return np.dot(G, W, out=out)
 
-    def gram(self, S: np.ndarray) -> np.ndarray:
-        """Return ``S'S``, ``(n_inputs, n_inputs)``."""
-        return np.dot(S.T, S)
+    def gram(self, S: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Compute ``S'S`` into `out`, ``(n_inputs, n_inputs)``."""
+        return np.dot(S.T, S, out=out)
 
-    def correlation(self, T: np.ndarray, S: np.ndarray) -> np.ndarray:
-        """Return ``T'S``, ``(n_outputs, n_inputs)``: the gradient of ``<T, S W'>`` in W."""
-        return np.dot(T.T, S)
+    def correlation(self, T: np.ndarray, S: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Compute ``T'S`` into `out`: the gradient of ``<T, S W'>`` in W, of its shape."""
+        return np.dot(T.T, S, out=out)
 
     def squared_norm(self, W: np.ndarray, kind: str) -> float:
         """Return the squared Frobenius or spectral norm of the map, accumulated in float64."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-__all__ = ["Solution", "merge_triangular", "solve_normal_equations"]
+__all__ = ["Solution", "merge_triangular", "solve_normal_equations", "triangular_factor"]
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,11 @@ def _solve_triangular(T: np.ndarray, Z: np.ndarray) -> Solution:
     return Solution(np.ascontiguousarray((X * scale[:, None]).T), "svd", float(rcond), rank)
 
 
+def triangular_factor(stacked: np.ndarray) -> np.ndarray:
+    """Return the triangular factor of a QR decomposition (NumPy's, which releases the GIL)."""
+    return np.asarray(np.linalg.qr(stacked, mode="r"))
+
+
 def merge_triangular(parts: list[np.ndarray], p: int) -> tuple[np.ndarray, np.ndarray]:
     """Merge the triangular factors of row blocks of ``[S, R]`` into ``(T, Z)`` of the whole.
 
@@ -132,7 +137,7 @@ def merge_triangular(parts: list[np.ndarray], p: int) -> tuple[np.ndarray, np.nd
     Z : ndarray, shape (p, m)
         ``Q' R`` restricted to the range of S.
     """
-    total = np.linalg.qr(np.vstack(parts), mode="r")
+    total = triangular_factor(np.vstack(parts))
     if total.shape[0] < p:
         total = np.vstack([total, np.zeros((p - total.shape[0], total.shape[1]))])
     return total[:p, :p], total[:p, p:]

@@ -100,9 +100,7 @@ class Alternating:
         def weights(l: int) -> LayerWeights:
             return LayerWeights(l, self.bias, self.proximal)
 
-        self.sweep = Sweep(
-            alternating_order(problem.network.depth, output, auxiliaries, weights)
-        )
+        self.sweep = Sweep(alternating_order(problem.network.depth, output, auxiliaries, weights))
 
     def step(self, problem: Problem, state: State) -> list[Step]:
         """Do one sweep in place."""

@@ -1,0 +1,182 @@
+"""The command `lysep-fast`: runs the experiments that reproduce the papers' tables.
+
+Exit codes: 0 done, 1 something failed, 2 wrong usage, 130 stopped with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+__all__ = ["EXPERIMENTS", "load_experiment", "main"]
+
+#: Name of the experiment: what it does.  The module of that name in scripts/ has ``run(options)``.
+EXPERIMENTS = {
+    "circle": "Table 5.1, Figures 5.1-5.3: classify points inside and outside a circle",
+}
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+# The folder is loaded under a private name: no entry in sys.path, no clash with other "scripts".
+_PACKAGE = "_lysep_fast_scripts"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Default ``sys.argv[1:]``.
+
+    Returns
+    -------
+    int
+        0 done, 1 something failed, 2 wrong usage, 130 stopped with Ctrl-C.
+    """
+    try:
+        parser = _parser()
+        options = parser.parse_args(arguments)
+        if options.command is None:
+            parser.print_help()
+            return USAGE
+        return _reproduce(options)
+    except SystemExit as stop:  # argparse: help and version end with 0, bad arguments with 2
+        return stop.code if isinstance(stop.code, int) else FAILED
+    except KeyboardInterrupt:
+        print("\nlysep-fast: stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    """Load and run the experiment; turn its errors into messages."""
+    try:
+        scripts, experiment = load_experiment(options.experiment)
+    except FileNotFoundError as error:
+        return _fail(str(error), FAILED)
+    try:
+        print(experiment.run(_run_options(scripts, options)))
+    except scripts.ExperimentError as error:
+        return _fail(str(error), error.exit_code)
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        return _fail(f"{error.strerror or error}{place}", FAILED)
+    except KeyboardInterrupt:
+        print(
+            f"\nlysep-fast: stopped. Finished runs are kept in {options.out}; the same command "
+            "goes on from there.",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    return OK
+
+
+def load_experiment(name: str) -> tuple[ModuleType, Any]:
+    """Return the package of the experiments and the module of one of them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If neither a checkout nor the installation has the folder of the experiments.
+    """
+    if _PACKAGE not in sys.modules:
+        folder = _scripts_folder()
+        spec = importlib.util.spec_from_file_location(
+            _PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        package = importlib.util.module_from_spec(spec)
+        sys.modules[_PACKAGE] = package
+        try:
+            spec.loader.exec_module(package)
+        except BaseException:
+            del sys.modules[_PACKAGE]
+            raise
+    return sys.modules[_PACKAGE], importlib.import_module(f"{_PACKAGE}.{name}")
+
+
+def _scripts_folder() -> Path:
+    """Return the folder of the experiments: packed into a wheel, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "_scripts", package.parent / "scripts"):
+        if (folder / "__init__.py").is_file():
+            return folder
+    raise FileNotFoundError(
+        "this installation of lysep_fast has no experiments; install it from a wheel or from a "
+        "checkout that has the folder scripts"
+    )
+
+
+def _run_options(scripts: Any, options: argparse.Namespace) -> Any:
+    names = ("out", "quick", "rows", "seeds", "sweeps", "threads", "solver")
+    return scripts.RunOptions(**{name: getattr(options, name) for name in names})
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"lysep-fast: {message}", file=sys.stderr)
+    return code
+
+
+# --- arguments ---------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    from . import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="lysep-fast", description="Deep networks trained by layer separation on CPUs."
+    )
+    parser.add_argument("--version", action="version", version=f"lysep-fast {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    known = "\n".join(f"  {name:<12} {text}" for name, text in EXPERIMENTS.items())
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="run an experiment of the papers",
+        description=f"Run an experiment of the papers.\n\nexperiments:\n{known}",
+        epilog="Finished runs are kept: after a stop the same command goes on where it was.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    reproduce.add_argument("experiment", choices=EXPERIMENTS, metavar="EXPERIMENT")
+    _add_run_arguments(reproduce)
+    return parser
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--out", type=Path, required=True, metavar="DIR", help="folder for results and pictures")
+    add("--quick", action="store_true", help="fewer rows, seeds and sweeps: about a minute")
+    add("--rows", type=_rows, metavar="1,4", help="rows of the table (default: all)")
+    add("--seeds", type=_positive, metavar="N", help="number of seeds (default: 10)")
+    add("--sweeps", type=_positive, metavar="N", help="sweeps (default: by row)")
+    add("--threads", type=_positive, metavar="N", help="threads (default: all CPUs)")
+    add("--solver", default="alternating", metavar="NAME", help="default: %(default)s")
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return value
+
+
+def _rows(text: str) -> list[int]:
+    try:
+        rows = [int(part) for part in text.split(",")]
+    except ValueError:
+        rows = []
+    if not rows or min(rows) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of row numbers; write them like {shlex.quote('1,4')}"
+        )
+    return rows

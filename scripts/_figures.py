@@ -1,0 +1,206 @@
+"""Figures of classification experiments, drawn without touching matplotlib's global state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._models import Data
+
+
+@dataclass(frozen=True)
+class Model:
+    """How a model is named and drawn."""
+
+    title: str
+    color: str
+
+
+MODELS = {
+    "descent": Model("CE-FNN", "#d55e00"),
+    "lysep": Model("LySep-FNN", "#0072b2"),
+    "frozen": Model("frozen features", "#555555"),
+}
+# Class colours for points, and pale ones of the same hue for the map behind them.
+CLASS_COLORS = ("#3b6fb6", "#e08a1e")
+MAP_COLORS = ("#d3e1f2", "#fae3c3")
+WRONG_COLOR = "#c00000"
+FONT = 11
+
+Statistics = tuple[float, float] | None
+#: Title, curves of every run by model, and mean and spread of the frozen features' figures.
+CurveColumn = tuple[str, Mapping[str, Sequence[Mapping[str, Any]]], Statistics, Statistics]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted classes of the test points and of the map's points, and the test accuracy."""
+
+    test: np.ndarray
+    map: np.ndarray
+    accuracy: float
+
+
+def new_figure(width: float, height: float) -> Any:
+    """Return a figure with a canvas of its own (pyplot would keep it and pick a window system)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a PNG whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    figure.savefig(part, dpi=150, format="png", facecolor="white")
+    part.replace(path)
+
+
+def labels(X: np.ndarray, y: np.ndarray, radius: float) -> Any:
+    """Draw points by their class, and the circle (Figure 5.1)."""
+    figure = new_figure(5.6, 5.2)
+    ax = figure.subplots()
+    for value, text in ((0, "outside"), (1, "inside")):
+        chosen = y == value
+        ax.scatter(
+            *X[chosen].T, s=14, color=CLASS_COLORS[value], linewidths=0,
+            label=f"{text}: {int(chosen.sum())} points",
+        )  # fmt: skip
+    _circle(ax, radius)
+    _square(ax, f"Labels of the {len(y)} test points")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=FONT, frameon=False, markerscale=2)
+    return figure
+
+
+def curves(columns: Sequence[CurveColumn], over: str) -> Any:
+    """Draw loss and accuracy of every column over iterations or seconds (Figure 5.2)."""
+    figure = new_figure(max(3.6 * len(columns), 4.6), 6.6)
+    grid = figure.subplots(2, len(columns), squeeze=False, sharey="row", sharex="col")
+    for (title, by_model, frozen_loss, frozen_accuracy), (top, bottom) in zip(
+        columns, grid.T, strict=True
+    ):
+        for ax, name, frozen in (
+            (top, "loss", frozen_loss),
+            (bottom, "accuracy", frozen_accuracy),
+        ):
+            for model, runs in by_model.items():
+                if runs:
+                    _band(ax, runs, name, over, MODELS[model])
+            if frozen is not None:
+                style = MODELS["frozen"]
+                ax.axhline(
+                    frozen[0] * _scale(name), color=style.color, linestyle="--", linewidth=1.4,
+                    label=f"{style.title}, at the end",
+                )  # fmt: skip
+            ax.set_xscale("symlog", linthresh=10) if over == "iterations" else None
+            ax.tick_params(labelsize=FONT - 1)
+            ax.grid(alpha=0.3)
+        top.set_yscale("log")
+        top.set_title(title, fontsize=FONT + 1)
+        x_label = "sweep or iteration" if over == "iterations" else "seconds"
+        bottom.set_xlabel(x_label, fontsize=FONT)
+    grid[0, 0].set_ylabel("training loss (mean CE)", fontsize=FONT)
+    grid[1, 0].set_ylabel("training accuracy in %", fontsize=FONT)
+    handles = _unique_handles(grid.ravel())
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside lower center", ncols=min(3, len(handles)),
+        fontsize=FONT, frameon=False,
+    )  # fmt: skip
+    return figure
+
+
+def _band(ax: Any, runs: Sequence[Mapping[str, Any]], name: str, over: str, style: Model) -> None:
+    """Draw the mean over the seeds and the band from the smallest to the largest value."""
+    length = min(len(run[name]) for run in runs)
+    values = np.array([run[name][:length] for run in runs], dtype=float) * _scale(name)
+    x = np.arange(length)
+    if over == "seconds":
+        x = np.mean([run["seconds"][:length] for run in runs], axis=0)
+    seeds = f"mean and range of {len(runs)} seeds" if len(runs) > 1 else "one seed"
+    ax.plot(
+        x, values.mean(axis=0), color=style.color, linewidth=1.8, label=f"{style.title}, {seeds}"
+    )
+    if len(runs) > 1:
+        ax.fill_between(
+            x, values.min(axis=0), values.max(axis=0), color=style.color, alpha=0.22, linewidth=0
+        )
+
+
+def _scale(name: str) -> float:
+    return 100.0 if name == "accuracy" else 1.0
+
+
+def _unique_handles(axes: Sequence[Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    return found
+
+
+def predictions(
+    data: Data, columns: Sequence[tuple[str, Mapping[str, Prediction]]], radius: float
+) -> Any:
+    """Draw the decision map of every model, and the test points it gets wrong (Figure 5.3)."""
+    models = [model for model in MODELS if any(model in found for _, found in columns)]
+    figure = new_figure(max(3.1 * len(columns), 5.0), 3.3 * len(models) + 0.5)
+    grid = figure.subplots(len(models), len(columns), squeeze=False)
+    for (title, found), axes in zip(columns, grid.T, strict=True):
+        for model, ax in zip(models, axes, strict=True):
+            if model not in found:
+                ax.set_axis_off()
+                continue
+            _decision_map(ax, data, found[model], radius)
+            wrong = int(np.sum(found[model].test != data.y_test))
+            _square(ax, f"{MODELS[model].title}\n{title}\n{wrong} of {len(data.y_test)} wrong")
+    figure.legend(
+        handles=_map_legend(), loc="outside lower center", ncols=2, fontsize=FONT, frameon=False
+    )
+    return figure
+
+
+def _decision_map(ax: Any, data: Data, prediction: Prediction, radius: float) -> None:
+    from matplotlib.colors import ListedColormap
+
+    side = int(np.sqrt(len(prediction.map)))
+    ax.imshow(
+        prediction.map.reshape(side, side), origin="lower", extent=(-1, 1, -1, 1), vmin=0, vmax=1,
+        cmap=ListedColormap(MAP_COLORS), interpolation="nearest",
+    )  # fmt: skip
+    right = prediction.test == data.y_test
+    colors = np.array(CLASS_COLORS)[prediction.test]
+    ax.scatter(*data.X_test[right].T, s=4, c=colors[right], linewidths=0)
+    ax.scatter(*data.X_test[~right].T, s=26, marker="x", color=WRONG_COLOR, linewidths=1.2)
+    _circle(ax, radius)
+
+
+def _map_legend() -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    def point(color: str, text: str, marker: str = "o") -> Any:
+        return Line2D([], [], color=color, marker=marker, linestyle="", markersize=7, label=text)
+
+    return [
+        point(CLASS_COLORS[1], "predicted inside"),
+        point(CLASS_COLORS[0], "predicted outside"),
+        point(WRONG_COLOR, "wrong", "x"),
+        Line2D([], [], color="black", linewidth=1.2, label="true border"),
+    ]
+
+
+def _circle(ax: Any, radius: float) -> None:
+    from matplotlib.patches import Circle
+
+    ax.add_patch(Circle((0, 0), radius, fill=False, color="black", linewidth=1.2))
+
+
+def _square(ax: Any, title: str) -> None:
+    ax.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    ax.set_title(title, fontsize=FONT)
+    ax.tick_params(labelsize=FONT - 1)

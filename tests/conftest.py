@@ -1,0 +1,82 @@
+"""Shared fixtures: random problems whose states hold residuals, and small data sets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from reference import Reference
+
+from lysep_fast.kernels._jit import JIT_ENABLED
+from lysep_fast.losses import CrossEntropy
+from lysep_fast.network import Network
+from lysep_fast.objective import Problem
+from lysep_fast.parallel import Team, row_blocks
+
+
+def _make_problem(
+    widths=(3, 5, 4, 2),
+    activation="tanh",
+    *,
+    n=45 if JIT_ENABLED else 11,
+    rows=16 if JIT_ENABLED else 4,
+    norm="frobenius",
+    dtype=np.float64,
+    seed=0,
+    output_bias=False,
+    residual=0.3,
+    scale=1.0,
+    team=None,
+):
+    """Return a problem and a consistent state with residuals of about the size `residual`.
+
+    `rows` is the number of rows of a sample block: small, so that there are several blocks and
+    the last one is shorter.
+    """
+    rng = np.random.default_rng(seed)
+    network = Network.dense(widths, activation, output_bias=output_bias)
+    X = np.ascontiguousarray(rng.normal(size=(n, widths[0])), dtype)
+    y = rng.integers(0, widths[-1], n)
+    problem = Problem(network, CrossEntropy(y, widths[-1]), X, team or Team(1), norm)
+    problem.blocks = row_blocks(n, rows)
+    W, b = network.initial_weights(rng, np.dtype(dtype))
+    for l in range(1, network.depth + 1):
+        W[l] *= dtype(scale)
+    state = problem.synchronised_state(W, b)
+    for l in range(1, network.depth):
+        target = Reference.of(problem, state).prediction(l)
+        state.A[l][...] = target + residual * rng.normal(size=target.shape)
+    refresh(problem, state)
+    return problem, state
+
+
+def refresh(problem, state):
+    """Set residuals and cached sums from weights and auxiliaries (in place)."""
+    truth = Reference.of(problem, state)
+    for l in range(1, truth.depth):
+        state.R[l][...] = truth.residual(l)
+        state.r2[l] = np.sum(state.R[l].astype(float) ** 2)
+    for l in range(1, truth.depth + 1):
+        state.nu[l] = truth.nu(l)
+    state.e2 = truth.data() * len(truth.y)
+
+
+@pytest.fixture(scope="session")
+def make_problem():
+    """Return the function that draws a problem with a random state, see `_make_problem`."""
+    return _make_problem
+
+
+@pytest.fixture(scope="session")
+def refresh_state():
+    """Return the function that makes residuals and cached sums consistent again."""
+    return refresh
+
+
+@pytest.fixture
+def blobs():
+    """Return three overlapping clouds in the plane: inputs and class indices."""
+    rng = np.random.default_rng(7)
+    n = 150 if JIT_ENABLED else 24
+    y = np.arange(n) % 3
+    X = rng.normal(size=(n, 2)) * 0.5 + np.array([[0.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])[y]
+    return X, y
