@@ -62,7 +62,7 @@ def _reproduce(options: argparse.Namespace) -> int:
     except FileNotFoundError as error:
         return _fail(str(error), FAILED)
     try:
-        print(experiment.run(_run_options(scripts, options)))
+        _show(experiment.run(_run_options(scripts, options)))
     except scripts.ExperimentError as error:
         return _fail(str(error), error.exit_code)
     except OSError as error:
@@ -118,6 +118,12 @@ def _scripts_folder() -> Path:
 def _run_options(scripts: Any, options: argparse.Namespace) -> Any:
     names = ("out", "quick", "rows", "seeds", "sweeps", "threads", "solver")
     return scripts.RunOptions(**{name: getattr(options, name) for name in names})
+
+
+def _show(text: str) -> None:
+    """Print, with question marks for what the terminal's encoding does not have."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, errors="replace").decode(encoding))
 
 
 def _fail(message: str, code: int) -> int:

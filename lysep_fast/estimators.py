@@ -100,7 +100,7 @@ class LySepClassifier(ClassifierMixin, BaseEstimator):
         solver_options: dict[str, Any] | None = None,
         weights: str = "frobenius",
         output_bias: bool = False,
-        init: str = "uniform",
+        init: str | None = None,
         max_iter: int = 200,
         tol: float = 1e-4,
         n_iter_no_change: int = 10,

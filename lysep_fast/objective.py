@@ -16,7 +16,8 @@ import numpy as np
 
 from .losses import CrossEntropy
 from .network import Network
-from .parallel import Team, Workspace, sample_blocks
+from .parallel import Team, Workspace
+from .parts.passes import Batch, evaluate
 from .state import State
 
 __all__ = ["Objective", "Problem", "SeparatedLoss", "bound_constant"]
@@ -136,6 +137,10 @@ class Problem:
         Threads that share the sample blocks.
     norm : {"frobenius", "spectral"}
         Norm of the adaptive weights.
+    alpha : float
+        Weight decay, ``alpha/2 sum_l ||W_l||^2`` beside the mean loss.
+    rng : numpy.random.Generator, optional
+        Source of randomness for solvers that draw samples; default a fixed seed.
     """
 
     def __init__(
@@ -145,13 +150,19 @@ class Problem:
         X: np.ndarray,
         team: Team,
         norm: str = "frobenius",
+        *,
+        alpha: float = 0.0,
+        rng: np.random.Generator | None = None,
     ) -> None:
         self.network = network
         self.loss = loss
         self.X = X
         self.team = team
         self.objective = Objective(network, X.shape[0], norm)
-        self.blocks = sample_blocks(X.shape[0], max(network.widths[1:]), X.itemsize)
+        self.batch = Batch.make(X, loss, network)
+        self.blocks = self.batch.blocks
+        self.alpha = float(alpha)
+        self.rng = np.random.default_rng(0) if rng is None else rng
         # The Gram matrix of the input never changes; the weight block of layer 1 keeps it here.
         self.input_gram: np.ndarray | None = None
 
@@ -160,10 +171,16 @@ class Problem:
         """Number of training samples."""
         return self.X.shape[0]
 
-    def synchronised_state(self, W: list[np.ndarray], b: list[np.ndarray]) -> State:
-        """Return the state whose auxiliaries are the forward pass: all residuals are zero."""
+    def synchronised_state(
+        self, W: list[np.ndarray], b: list[np.ndarray], *, auxiliaries: bool = True
+    ) -> State:
+        """Return the state whose auxiliaries are the forward pass: all residuals are zero.
+
+        With ``auxiliaries=False`` it holds the weights only, for solvers that never leave the
+        synchronised state.
+        """
         n, dtype, network = self.n_samples, self.X.dtype, self.network
-        shapes = [(n, m) for m in network.widths[1:-1]]
+        shapes = [(n, m) for m in network.widths[1:-1]] if auxiliaries else []
         state = State(
             W,
             b,
@@ -172,9 +189,10 @@ class Problem:
             np.zeros(network.depth + 1),
             np.zeros(network.depth),
         )
-        for l in range(1, network.depth + 1):
-            state.nu[l] = self.objective.squared_norm(l, W[l])
-        self.synchronise(state)
+        if auxiliaries:
+            for l in range(1, network.depth + 1):
+                state.nu[l] = self.objective.squared_norm(l, W[l])
+            self.synchronise(state)
         return state
 
     def synchronise(self, state: State) -> None:
@@ -202,11 +220,5 @@ class Problem:
 
     def evaluate(self, state: State) -> tuple[float, float]:
         """Return mean cross-entropy and accuracy of the true network on the training data."""
-
-        def task(rows: slice, ws: Workspace) -> tuple[float, int]:
-            U = self.network.logits(self.X[rows], state.W, state.b, ws)
-            value = ws.array("value", (U.shape[0],), U.dtype)
-            return self.loss.evaluate(U, rows, value)
-
-        loss, correct = self.team.sum(task, self.blocks)
-        return loss / self.n_samples, correct / self.n_samples
+        seen = evaluate(self.network, state.W, state.b, self.batch, self.team)
+        return seen.loss / self.n_samples, seen.correct / self.n_samples

@@ -22,6 +22,7 @@ class Status(enum.Enum):
     RUNNING = "training has not stopped yet"
     MAX_ITER = "the maximal number of sweeps was reached; raise max_iter to train further"
     CONVERGED = "the separated loss has stopped improving by more than tol"
+    EARLY_STOPPED = "the validation loss has stopped improving; the best weights are returned"
     CALLBACK = "the callback asked to stop"
     NO_PROGRESS = "no block could lower the separated loss any further in this precision"
     NOT_FINITE = (
@@ -57,6 +58,8 @@ class HistoryRow:
         The terms ``(1/n) w_l ||R_l||^2`` of F.
     steps : tuple of Step
         What every block did, least-squares methods and line-search trials included.
+    validation_loss, validation_accuracy : float
+        Mean cross-entropy and accuracy on the held-out samples; NaN without early stopping.
     """
 
     sweep: int
@@ -67,6 +70,8 @@ class HistoryRow:
     data: float
     penalties: np.ndarray
     steps: tuple[Step, ...] = ()
+    validation_loss: float = float("nan")
+    validation_accuracy: float = float("nan")
 
     @property
     def methods(self) -> dict[str, str]:
@@ -92,6 +97,8 @@ class Result:
         C of ``loss <= C separated_loss``.
     n_threads : int
         Threads used in training, and by default in prediction.
+    best_iter : int
+        Number of sweeps after which the returned weights were reached.
     """
 
     network: Network
@@ -101,6 +108,7 @@ class Result:
     status: Status = Status.RUNNING
     bound_constant: float = 1.0
     n_threads: int = 1
+    best_iter: int = 0
 
     @property
     def message(self) -> str:

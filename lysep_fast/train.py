@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .layers.dense import NORMS
 from .losses import CrossEntropy
-from .network import INITIALISATIONS, Network
+from .network import Network
 from .objective import Problem
 from .parallel import Team, available_cpus
+from .parts.normalise import INIT_CHOICES, initial_weights
+from .parts.passes import Batch, evaluate
 from .result import HistoryRow, Result, Status
-from .solvers import Solver, make_solver
+from .solvers import SOLVERS, Solver, make_solver
 from .state import State
 from .validation import (
     check_activation,
@@ -23,6 +26,7 @@ from .validation import (
     check_integer,
     check_labels,
     check_number,
+    check_weights,
     check_widths,
 )
 
@@ -41,7 +45,12 @@ def train(
     solver_options: dict[str, Any] | None = None,
     weights: str = "frobenius",
     output_bias: bool = False,
-    init: str = "uniform",
+    init: str | None = None,
+    alpha: float = 0.0,
+    sample_weight: Any = None,
+    label_smoothing: float = 0.0,
+    early_stopping: bool = False,
+    validation_fraction: float = 0.1,
     n_classes: int | None = None,
     max_iter: int = 200,
     tol: float = 1e-4,
@@ -75,8 +84,21 @@ def train(
         Norm of the adaptive weights ``w_l``.
     output_bias : bool, default False
         Whether the output layer has a bias (the paper's has none).
-    init : {"uniform", "orthogonal"}, default "uniform"
-        Distribution of the initial weights.
+    init : {"uniform", "orthogonal", "normalised"}, optional
+        Initial weights, by default those that suit the solver: ``"uniform"`` in
+        +-1/sqrt(fan_in) for the paper's algorithm, ``"normalised"`` (orthogonal, then every
+        hidden neuron scaled and shifted over the data) for the others.
+    alpha : float, default 0.0
+        Weight decay: ``alpha/2 sum_l ||W_l||^2`` is added to the mean cross-entropy.
+    sample_weight : array-like, shape (n,), optional
+        Weights of the samples, scaled to mean 1.
+    label_smoothing : float, default 0.0
+        Share of every target that is spread over all classes in the gradients.
+    early_stopping : bool, default False
+        Hold out `validation_fraction` of every class, stop when its cross-entropy has not
+        improved for `n_iter_no_change` sweeps, and return the best iterate.
+    validation_fraction : float, default 0.1
+        See `early_stopping`.
     n_classes : int, optional
         Number of classes K; default ``max(y) + 1``.
     max_iter : int, default 200
@@ -117,7 +139,11 @@ def train(
     widths = (X.shape[1], *check_widths(hidden_layer_sizes), n_classes)
     activation = check_activation(activation)
     check_choice(weights, "weights", NORMS)
-    check_choice(init, "init", INITIALISATIONS)
+    if init is not None:
+        check_choice(init, "init", INIT_CHOICES)
+    check_number(alpha, "alpha", 0.0)
+    check_number(label_smoothing, "label_smoothing", 0.0, 0.999)
+    check_number(validation_fraction, "validation_fraction", 0.0, 1.0, exclusive=True)
     check_integer(max_iter, "max_iter", minimum=0)
     check_number(tol, "tol", 0.0)
     check_integer(n_iter_no_change, "n_iter_no_change", minimum=1)
@@ -126,34 +152,69 @@ def train(
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable or None, got {callback!r}")
     method = make_solver(solver, solver_options)
+    _check_support(
+        method,
+        solver,
+        alpha=alpha > 0.0,
+        sample_weight=sample_weight is not None,
+        label_smoothing=label_smoothing > 0.0,
+    )
 
     network = Network.dense(widths, activation, output_bias=output_bias)
     rng = np.random.default_rng(random_state)
-    W, b = network.initial_weights(rng, X.dtype, init)
+    loss = CrossEntropy(labels, n_classes, check_weights(sample_weight, X), label_smoothing)
+    validation = None
+    if early_stopping:
+        kept, held_out = _hold_out(labels, validation_fraction, rng)
+        validation = Batch.make(X[held_out], loss.take(held_out), network)
+        X, loss = np.ascontiguousarray(X[kept]), loss.take(kept)
+    W, b = initial_weights(network, X, rng, init or method.init)
     result = Result(network, W, b, n_threads=n_threads)
     with Team(n_threads) as team:
-        problem = Problem(network, CrossEntropy(labels, n_classes), X, team, weights)
-        result.bound_constant = problem.objective.constant
-        run(problem, method, result, max_iter, tol, n_iter_no_change, callback, verbose)
+        problem = Problem(network, loss, X, team, weights, alpha=alpha, rng=rng)
+        result.bound_constant = problem.objective.constant if method.auxiliaries else 1.0
+        stopping = Stopping(max_iter, tol, n_iter_no_change)
+        run(
+            problem,
+            method,
+            result,
+            stopping,
+            validation=validation,
+            callback=callback,
+            verbose=verbose,
+        )
     return result
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When to stop, beside the callback."""
+
+    max_iter: int
+    tol: float
+    n_iter_no_change: int
 
 
 def run(
     problem: Problem,
     solver: Solver,
     result: Result,
-    max_iter: int,
-    tol: float,
-    n_iter_no_change: int,
+    stopping: Stopping,
+    *,
+    validation: Batch | None = None,
     callback: Callback | None = None,
     verbose: int = 0,
 ) -> State:
-    """Sweep until stop, from the weights in `result` (updated in place); return the last state."""
+    """Iterate until stop, from the weights in `result` (replaced at the end).
+
+    Returns the last state.  With a validation set, the weights with its smallest cross-entropy
+    are the result; without, the last finite ones.
+    """
     began = time.perf_counter()
-    state = problem.synchronised_state(result.W, result.b)
+    state = problem.synchronised_state(result.W, result.b, auxiliaries=solver.auxiliaries)
     solver.start(problem, state)
-    quiet_sweeps = 0
-    row = _history_row(problem, state, 0, began, ())
+    row = _history_row(problem, solver, state, 0, began, (), validation)
+    best, best_row, quiet = _copy_weights(state), row, 0
     stop = _report(row, result, callback, verbose)
     while result.status is Status.RUNNING:
         if stop:
@@ -162,34 +223,73 @@ def run(
             result.status = Status.NOT_FINITE
         elif row.steps and not any(step.accepted for step in row.steps):
             result.status = Status.NO_PROGRESS
-        elif quiet_sweeps >= n_iter_no_change:
-            result.status = Status.CONVERGED
-        elif row.sweep >= max_iter:
+        elif quiet >= stopping.n_iter_no_change:
+            result.status = Status.CONVERGED if validation is None else Status.EARLY_STOPPED
+        elif row.sweep >= stopping.max_iter:
             result.status = Status.MAX_ITER
         else:
-            finite_W, finite_b = [w.copy() for w in state.W], [v.copy() for v in state.b]
             steps = tuple(solver.step(problem, state))
-            former, row = row, _history_row(problem, state, row.sweep + 1, began, steps)
-            improved = former.separated_loss - row.separated_loss > tol * former.separated_loss
-            quiet_sweeps = 0 if improved else quiet_sweeps + 1
+            former = row
+            row = _history_row(problem, solver, state, row.sweep + 1, began, steps, validation)
+            if validation is None:
+                gain = former.separated_loss - row.separated_loss
+                quiet = 0 if gain > stopping.tol * former.separated_loss else quiet + 1
+                if np.isfinite(row.separated_loss):
+                    best, best_row = _copy_weights(state), row
+            elif row.validation_loss < best_row.validation_loss:
+                best, best_row, quiet = _copy_weights(state), row, 0
+            else:
+                quiet += 1
             stop = _report(row, result, callback, verbose)
-    if result.status is Status.NOT_FINITE and row.sweep > 0:
-        state.W, state.b = finite_W, finite_b
-    result.W, result.b = state.W, state.b
+    result.W, result.b = best
+    result.best_iter = best_row.sweep
     if verbose:
         print(f"stopped after {result.n_iter} sweeps: {result.message}")
     return state
 
 
+def _copy_weights(state: State) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    return [w.copy() for w in state.W], [v.copy() for v in state.b]
+
+
 def _history_row(
-    problem: Problem, state: State, sweep: int, began: float, steps: tuple[Any, ...]
+    problem: Problem,
+    solver: Solver,
+    state: State,
+    sweep: int,
+    began: float,
+    steps: tuple[Any, ...],
+    validation: Batch | None,
 ) -> HistoryRow:
     """Evaluate the true network and the separated loss."""
-    loss, accuracy = problem.evaluate(state)
-    separated = problem.objective.separated_loss(state)
+    known = solver.evaluation
+    if known is None:
+        known = evaluate(problem.network, state.W, state.b, problem.batch, problem.team)
+    if solver.auxiliaries:
+        separated = problem.objective.separated_loss(state)
+        root, data, penalties = separated.root, separated.data, separated.penalties
+    else:  # synchronised: all residuals are zero
+        data = known.squares / problem.n_samples
+        root, penalties = float(np.sqrt(data)), np.zeros(problem.network.depth - 1)
+    held_out = {}
+    if validation is not None:
+        seen = evaluate(problem.network, state.W, state.b, validation, problem.team)
+        held_out = {
+            "validation_loss": seen.loss / len(validation),
+            "validation_accuracy": seen.correct / len(validation),
+        }
+    n = problem.n_samples
     seconds = time.perf_counter() - began
     return HistoryRow(
-        sweep, seconds, loss, accuracy, separated.root, separated.data, separated.penalties, steps
+        sweep,
+        seconds,
+        known.loss / n,
+        known.correct / n,
+        root,
+        data,
+        penalties,
+        steps,
+        **held_out,
     )
 
 
@@ -197,8 +297,42 @@ def _report(row: HistoryRow, result: Result, callback: Callback | None, verbose:
     """Store, print and hand out one history row; return whether the callback wants to stop."""
     result.history.append(row)
     if verbose:
+        held_out = ""
+        if np.isfinite(row.validation_loss):
+            held_out = (
+                f"  validation {row.validation_loss:.4e} {100 * row.validation_accuracy:6.2f} %"
+            )
         print(
             f"sweep {row.sweep:5d}  loss {row.loss:.4e}  separated {row.separated_loss:.4e}  "
-            f"accuracy {100 * row.accuracy:6.2f} %  {row.seconds:8.2f} s"
+            f"accuracy {100 * row.accuracy:6.2f} %{held_out}  {row.seconds:8.2f} s"
         )
     return callback is not None and callback(row) is True
+
+
+def _check_support(method: Solver, solver: str | Solver, **wanted: bool) -> None:
+    """Raise when an argument is set that the solver cannot take into account."""
+    for name, is_set in wanted.items():
+        if is_set and name not in method.supports:
+            able = [key for key, kind in SOLVERS.items() if name in kind.supports]
+            raise ValueError(
+                f"solver={solver!r} cannot take {name} into account; leave it at its default, or "
+                f"choose one of {', '.join(map(repr, able))}"
+            )
+
+
+def _hold_out(
+    labels: np.ndarray, fraction: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return sorted indices of training and validation samples, with every class in training."""
+    chosen = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = min(round(fraction * len(members)), len(members) - 1)
+        chosen.append(rng.choice(members, count, replace=False))
+    held_out = np.sort(np.concatenate(chosen))
+    if not len(held_out):
+        raise ValueError(
+            f"validation_fraction={fraction} of {len(labels)} samples leaves none to validate on; "
+            "raise it, or set early_stopping=False"
+        )
+    return np.setdiff1d(np.arange(len(labels)), held_out), held_out

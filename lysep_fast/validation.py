@@ -17,6 +17,7 @@ __all__ = [
     "check_integer",
     "check_labels",
     "check_number",
+    "check_weights",
     "check_widths",
 ]
 
@@ -72,7 +73,8 @@ def check_inputs(
         )
     if dtype is None:
         dtype = np.float32 if array.dtype == np.float32 else np.float64
-    array = np.ascontiguousarray(array, dtype=dtype)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite: seen below
+        array = np.ascontiguousarray(array, dtype=dtype)
     if not np.all(np.isfinite(array)):
         row, column = np.argwhere(~np.isfinite(array))[0]
         raise ValueError(
@@ -93,7 +95,12 @@ def check_labels(y: Any, n_samples: int, n_classes: int | None = None) -> tuple[
     TypeError
         If y is not integer-valued.
     """
-    array = np.asarray(y)
+    try:
+        array = np.asarray(y)
+    except ValueError as error:
+        raise ValueError(
+            f"y must be a vector of class indices; its rows differ: {error}"
+        ) from None
     if array.ndim != 1:
         raise ValueError(
             f"y must have one dimension (one class index per sample), got shape {array.shape}; "
@@ -115,6 +122,10 @@ def check_labels(y: Any, n_samples: int, n_classes: int | None = None) -> tuple[
             raise ValueError(
                 f"y must hold integer class indices, got {array[array != np.floor(array)][0]}"
             )
+    if np.any(array >= 2**62):
+        raise ValueError(f"y must hold class indices 0..K-1, got {array.max()}")
+    if n_classes is not None:
+        n_classes = check_integer(n_classes, "n_classes", minimum=2)
     labels = array.astype(np.int64)
     smallest, largest = int(labels.min()), int(labels.max())
     if smallest < 0:
@@ -134,7 +145,36 @@ def check_labels(y: Any, n_samples: int, n_classes: int | None = None) -> tuple[
         raise ValueError(
             f"y holds one class only, {smallest}; training needs samples of at least two"
         )
-    return labels, int(n_classes)
+    return labels, n_classes
+
+
+def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
+    """Return sample weights of mean 1 in the dtype of X, or None for None.
+
+    Raises
+    ------
+    ValueError
+        If they are not one finite, non-negative number per sample, or all zero.
+    """
+    if sample_weight is None:
+        return None
+    try:
+        weights = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"sample_weight must hold numbers, got {type(sample_weight).__name__}"
+        ) from None
+    n_samples = len(X)
+    if weights.shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight must have shape ({n_samples},), one per sample, got {weights.shape}"
+        )
+    if not np.all(np.isfinite(weights)) or np.any(weights < 0.0):
+        bad = weights[~(np.isfinite(weights) & (weights >= 0.0))][0]
+        raise ValueError(f"sample_weight must be finite and not negative, got {bad}")
+    if not np.any(weights > 0.0):
+        raise ValueError("sample_weight must hold a positive weight, got zeros only")
+    return (weights * (n_samples / np.sum(weights))).astype(X.dtype, copy=False)
 
 
 def check_widths(hidden_layer_sizes: Any) -> tuple[int, ...]:
@@ -149,9 +189,9 @@ def check_widths(hidden_layer_sizes: Any) -> tuple[int, ...]:
     """
     if isinstance(hidden_layer_sizes, numbers.Integral):
         hidden_layer_sizes = (hidden_layer_sizes,)
-    if not isinstance(hidden_layer_sizes, Sequence | np.ndarray) or isinstance(
-        hidden_layer_sizes, str
-    ):
+    if isinstance(hidden_layer_sizes, np.ndarray) and hidden_layer_sizes.ndim == 1:
+        hidden_layer_sizes = hidden_layer_sizes.tolist()
+    if not isinstance(hidden_layer_sizes, Sequence) or isinstance(hidden_layer_sizes, str):
         raise TypeError(
             "hidden_layer_sizes must be a sequence of positive integers such as (100, 100), got "
             f"{hidden_layer_sizes!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,17 @@ from ._tasks import Case
 
 SHORT = "▼"
 MODELS = ("descent", "lysep", "frozen")
+TITLES = {model: _figures.MODELS[model].title for model in MODELS}
 NEEDS_TORCH = "needs torch"
+
+EXPLANATIONS = (
+    "CE-FNN: the same network and data in torch, full-batch gradient descent on the mean "
+    "cross-entropy, the rate chosen per row on the first seed.",
+    "Frozen features: the hidden layers as LySep-FNN first draws them, only the last layer "
+    "trained, to convergence and without regularisation. Wide random layers describe a disk well, "
+    "so this task says little about how well hidden layers are trained; compare the test losses.",
+    "Seconds are means per run; every model used the same threads (see results.json).",
+)
 
 
 class Report:
@@ -67,53 +78,52 @@ class Report:
         runs = self.runs(k, model)
         return mean_std([run[name] for run in runs]) if runs else None
 
-    def loss(self, k: int, model: str, name: str = "loss") -> str:
-        """Return a loss for the table, with the mark when it falls short of the paper."""
-        found = self.statistics(k, model, name)
-        if found is None:
-            return NEEDS_TORCH
-        mark = f" {SHORT}" if (k, model, name) in self.shortfalls() else ""
-        return loss_text(*found) + mark
-
-    def percent(self, k: int, model: str, name: str = "accuracy") -> str:
-        """Return an accuracy for the table, with the mark when it falls short of the paper."""
-        found = self.statistics(k, model, name)
-        if found is None:
-            return NEEDS_TORCH
-        mark = f" {SHORT}" if (k, model, name) in self.shortfalls() else ""
-        return percent_text(*found) + mark
-
     def shortfalls(self) -> set[tuple[int, str, str]]:
         """Return where our LySep-FNN is worse than the paper's, in the digits that it prints."""
         short = set()
         for k in self.cases:
-            loss, accuracy = (
-                self.statistics(k, "lysep", name) or (float("nan"),) * 2
-                for name in ("loss", "accuracy")
-            )
-            if not float(f"{loss[0]:.2e}") <= self.rows[k].paper_lysep_loss[0]:
+            loss, accuracy = (self.statistics(k, "lysep", name) for name in ("loss", "accuracy"))
+            if loss and not float(f"{loss[0]:.2e}") <= self.rows[k].paper_lysep_loss[0]:
                 short.add((k, "lysep", "loss"))
-            if not round(accuracy[0], 4) >= self.rows[k].paper_lysep_accuracy[0]:
+            if accuracy and not round(accuracy[0], 4) >= self.rows[k].paper_lysep_accuracy[0]:
                 short.add((k, "lysep", "accuracy"))
         return short
+
+    # --- cells ---------------------------------------------------------------------------------
 
     def name(self, k: int) -> str:
         """Return a row's name in tables."""
         return f"{k} ({self.rows[k].depth}, {self.rows[k].width})"
 
+    def title(self, k: int) -> str:
+        """Return a row's name in figures."""
+        return f"depth {self.rows[k].depth}, width {self.rows[k].width}"
+
+    def ours(self, k: int, model: str, name: str) -> str:
+        """Return mean ± deviation, with the mark when it falls short of the paper."""
+        found = self.statistics(k, model, name)
+        if found is None:
+            return NEEDS_TORCH
+        mark = f" {SHORT}" if (k, model, name) in self.shortfalls() else ""
+        return _text(name, found) + mark
+
+    def paper(self, k: int, model: str, name: str) -> str:
+        """Return the paper's figure."""
+        column = {"descent": "ce", "lysep": "lysep"}.get(model)
+        return _text(name, getattr(self.rows[k], f"paper_{column}_{name}")) if column else ""
+
     # --- text ----------------------------------------------------------------------------------
 
     def markdown(self) -> str:
         """Return the text of table.md."""
-        sizes = {len(self.runs(k, model)) for k in self.cases for model in ("lysep", "frozen")}
-        seeds = "/".join(map(str, sorted(sizes)))
         data = next(iter(self.cases.values())).data_settings
+        quick = " **Quick settings**: fewer rows, seeds, sweeps and iterations."
         parts = [
             "# Circle in/out: Table 5.1",
             f"{data['n_train']} training and {data['n_test']} test points, the same for all runs; "
-            f"mean ± sample standard deviation over {seeds} seeds of the initial weights. "
-            f"Row: number (depth, width). {self.note}"
-            + (" **Quick settings**: fewer rows, seeds and sweeps." if self.quick else ""),
+            f"mean ± sample standard deviation over {self.n_seeds} "
+            f"seed{'s' if self.n_seeds > 1 else ''} of the initial weights. "
+            f"Row: number (depth, width). {self.note}{quick if self.quick else ''}",
             f"{SHORT} marks where our LySep-FNN falls short of the paper's figure.",
             "## Training loss (mean cross-entropy of the network)",
             self._compared("loss"),
@@ -129,32 +139,23 @@ class Report:
         return "\n\n".join(parts) + "\n"
 
     def _compared(self, name: str) -> str:
-        header = ["row", "CE-FNN, paper", "CE-FNN, ours", "LySep-FNN, paper", "LySep-FNN, ours"]
-        text, ours = (loss_text, self.loss) if name == "loss" else (percent_text, self.percent)
-        rows = [
-            [
-                self.name(k),
-                text(*getattr(self.rows[k], f"paper_ce_{name}")),
-                ours(k, "descent"),
-                text(*getattr(self.rows[k], f"paper_lysep_{name}")),
-                ours(k, "lysep"),
-                ours(k, "frozen"),
-            ]
-            for k in self.cases
-        ]
-        return markdown([*header, "frozen features, ours"], rows)
+        header = ["row"]
+        for model in ("descent", "lysep"):
+            header += [f"{TITLES[model]}, paper", f"{TITLES[model]}, ours"]
+        header.append(f"{TITLES['frozen']}, ours")
+        rows = []
+        for k in self.cases:
+            cells = [self.name(k)]
+            for model in ("descent", "lysep"):
+                cells += [self.paper(k, model, name), self.ours(k, model, name)]
+            rows.append([*cells, self.ours(k, "frozen", name)])
+        return markdown(header, rows)
 
     def _test_table(self) -> str:
-        titles = [_figures.MODELS[model].title for model in MODELS]
-        header = [f"{title}, {what}" for what in ("loss", "accuracy %") for title in titles]
-        rows = [
-            [
-                self.name(k),
-                *(self.loss(k, model, "test_loss") for model in MODELS),
-                *(self.percent(k, model, "test_accuracy") for model in MODELS),
-            ]
-            for k in self.cases
-        ]
+        columns = [(model, name) for name in ("test_loss", "test_accuracy") for model in MODELS]
+        units = {"test_loss": "loss", "test_accuracy": "accuracy %"}
+        header = [f"{TITLES[model]}, {units[name]}" for model, name in columns]
+        rows = [[self.name(k), *(self.ours(k, *column) for column in columns)] for k in self.cases]
         return markdown(["row", *header], rows)
 
     def _work_table(self) -> str:
@@ -177,90 +178,65 @@ class Report:
         return markdown([*header, "frozen: L-BFGS iterations", "seconds"], rows)
 
     def remarks(self) -> list[str]:
-        """Return what a reader has to know about the numbers, the bad news included."""
+        """Return what a reader has to know about the numbers, the bad news first."""
         found = []
-        short = self.shortfalls()
-        for k in self.cases:
+        for k, _, name in sorted(self.shortfalls()):
             sweeps = _span(self.runs(k, "lysep"), "n_iter")
-            if (k, "lysep", "loss") in short:
-                found.append(
-                    f"Row {k}: LySep-FNN falls short of the paper's loss after {sweeps} sweeps."
-                )
-            if (k, "lysep", "accuracy") in short:
-                found.append(
-                    f"Row {k}: LySep-FNN falls short of the paper's accuracy after {sweeps} sweeps."
-                )
+            found.append(
+                f"Row {k}: after {sweeps} sweeps LySep-FNN falls short of the paper's {name}."
+            )
+        for k in self.cases:
             lysep = self.statistics(k, "lysep", "loss")
             for model in ("descent", "frozen"):
                 other = self.statistics(k, model, "loss")
-                if lysep and other and not lysep[0] <= other[0]:
-                    title = _figures.MODELS[model].title
-                    found.append(f"Row {k}: {title} reached a lower training loss than LySep-FNN.")
-        return [*found, *self._certificates(), *_EXPLANATIONS]
+                if lysep and other and other[0] < lysep[0]:
+                    found.append(
+                        f"Row {k}: {TITLES[model]} reached a lower training loss than LySep-FNN."
+                    )
+        return [*found, self._certificate(), *EXPLANATIONS]
 
-    def _certificates(self) -> list[str]:
+    def _certificate(self) -> str:
         runs = [run for k in self.cases for run in self.runs(k, "lysep")]
-        if not runs:
-            return []
-        count = sum(run["F_rises"] > 0 for run in runs)
-        largest = max(run["F_largest_rise"] for run in runs)
-        ratio = max(run["loss_over_bound"] for run in runs)
-        rose = (
-            f"rose in {count} of {len(runs)} runs" if count else f"never rose in {len(runs)} runs"
+        rising = sum(run["F_rises"] > 0 for run in runs)
+        largest, ratio = (
+            max(math.nan if run[name] is None else run[name] for run in runs)
+            for name in ("F_largest_rise", "loss_over_bound")
         )
-        return [
+        rose = (
+            f"rose in {rising} of {len(runs)} runs"
+            if rising
+            else f"never rose in {len(runs)} runs"
+        )
+        return (
             f"The separated loss F {rose} (largest relative change of a sweep: {largest:+.1e}); "
             f"the cross-entropy was at most {ratio:.2f} of its bound C sqrt(F)."
-        ]
+        )
 
     def summary(self) -> str:
         """Return a small table for the terminal."""
-        header = [
-            "row (depth, width)",
-            "model",
-            "training loss",
-            "accuracy %",
-            "test %",
-            "seconds",
-        ]
+        header = ["row (depth, width)", "model", "training loss", "paper's"]
+        header += ["accuracy %", "paper's", "test %", "seconds"]
         rows = []
         for k in self.cases:
             for model in MODELS:
-                runs = self.runs(k, model)
-                if runs:
-                    rows.append(
-                        [
-                            self.name(k),
-                            _figures.MODELS[model].title,
-                            self.loss(k, model),
-                            self.percent(k, model),
-                            self.percent(k, model, "test_accuracy"),
-                            _seconds(runs),
-                        ]
-                    )
-            row = self.rows[k]
-            for title, loss, accuracy in (
-                ("CE-FNN, paper", row.paper_ce_loss, row.paper_ce_accuracy),
-                ("LySep-FNN, paper", row.paper_lysep_loss, row.paper_lysep_accuracy),
-            ):
-                rows.append(
-                    [self.name(k), title, loss_text(*loss), percent_text(*accuracy), "", ""]
-                )
-        lines = [plain(header, rows)]
-        if self.shortfalls():
-            lines.append(f"{SHORT} falls short of the paper's figure")
-        return "\n".join(lines)
+                cells = [self.name(k), TITLES[model]]
+                for name in ("loss", "accuracy"):
+                    cells += [self.ours(k, model, name), self.paper(k, model, name)]
+                cells += [self.ours(k, model, "test_accuracy"), _seconds(self.runs(k, model))]
+                rows.append(["" if cell == NEEDS_TORCH else cell for cell in cells])
+        mark = f"\n{SHORT} falls short of the paper's figure" if self.shortfalls() else ""
+        return plain(header, rows) + mark
 
     # --- pictures ------------------------------------------------------------------------------
 
     def draw(self, out: Path) -> list[Path]:
         """Draw all figures into a folder and return their paths."""
-        curves = [
-            (self.title(k), {m: [run["curves"] for run in self.runs(k, m)] for m in MODELS[:2]},
-             self.statistics(k, "frozen", "loss"), self.statistics(k, "frozen", "accuracy"))
-            for k in self.cases
-        ]  # fmt: skip
         data = next(iter(self.cases.values())).data
+        curves = []
+        for k in self.cases:
+            runs = {model: [run["curves"] for run in self.runs(k, model)] for model in MODELS[:2]}
+            frozen = (self.statistics(k, "frozen", name) for name in ("loss", "accuracy"))
+            curves.append((self.title(k), runs, *frozen))
         maps = [
             (self.title(k), {m: self._prediction(k, m) for m in MODELS if self.runs(k, m)})
             for k in self.cases
@@ -275,25 +251,13 @@ class Report:
             _figures.save(figure, out / file)
         return [out / file for file in figures]
 
-    def title(self, k: int) -> str:
-        """Return a row's name in figures."""
-        return f"depth {self.rows[k].depth}, width {self.rows[k].width}"
-
     def _prediction(self, k: int, model: str) -> _figures.Prediction:
         run = self.runs(k, model)[0]
-        return _figures.Prediction(
-            from_digits(run["test_predictions"]), from_digits(run["map"]), run["test_accuracy"]
-        )
+        return _figures.Prediction(from_digits(run["test_predictions"]), from_digits(run["map"]))
 
 
-_EXPLANATIONS = (
-    "CE-FNN: the same network and data in torch, full-batch gradient descent on the mean "
-    "cross-entropy, the rate chosen per row on the first seed.",
-    "Frozen features: the hidden layers as LySep-FNN first draws them, only the last layer "
-    "trained. Wide random layers describe a disk well, so this task says little about how well "
-    "hidden layers are trained.",
-    "Seconds are means per run; every model used the same threads (see results.json).",
-)
+def _text(name: str, statistics: tuple[float, float]) -> str:
+    return (loss_text if name.endswith("loss") else percent_text)(*statistics)
 
 
 def _span(runs: Sequence[Mapping[str, Any]], name: str) -> str:

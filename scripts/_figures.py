@@ -38,11 +38,10 @@ CurveColumn = tuple[str, Mapping[str, Sequence[Mapping[str, Any]]], Statistics, 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predicted classes of the test points and of the map's points, and the test accuracy."""
+    """Predicted classes of the test points and of the points of the map."""
 
     test: np.ndarray
     map: np.ndarray
-    accuracy: float
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -74,17 +73,20 @@ def labels(X: np.ndarray, y: np.ndarray, radius: float) -> Any:
         )  # fmt: skip
     _circle(ax, radius)
     _square(ax, f"Labels of the {len(y)} test points")
+    ax.set_xlabel("$x_1$", fontsize=FONT)
+    ax.set_ylabel("$x_2$", fontsize=FONT)
     figure.legend(loc="outside lower center", ncols=2, fontsize=FONT, frameon=False, markerscale=2)
     return figure
 
 
 def curves(columns: Sequence[CurveColumn], over: str) -> Any:
     """Draw loss and accuracy of every column over iterations or seconds (Figure 5.2)."""
-    figure = new_figure(max(3.6 * len(columns), 4.6), 6.6)
+    figure = new_figure(max(3.3 * len(columns), 5.2), 7.0)
     grid = figure.subplots(2, len(columns), squeeze=False, sharey="row", sharex="col")
     for (title, by_model, frozen_loss, frozen_accuracy), (top, bottom) in zip(
         columns, grid.T, strict=True
     ):
+        top.set_yscale("log")
         for ax, name, frozen in (
             (top, "loss", frozen_loss),
             (bottom, "accuracy", frozen_accuracy),
@@ -92,16 +94,12 @@ def curves(columns: Sequence[CurveColumn], over: str) -> Any:
             for model, runs in by_model.items():
                 if runs:
                     _band(ax, runs, name, over, MODELS[model])
+            if over == "iterations":
+                ax.set_xscale("symlog", linthresh=1.0, linscale=0.3)
             if frozen is not None:
-                style = MODELS["frozen"]
-                ax.axhline(
-                    frozen[0] * _scale(name), color=style.color, linestyle="--", linewidth=1.4,
-                    label=f"{style.title}, at the end",
-                )  # fmt: skip
-            ax.set_xscale("symlog", linthresh=10) if over == "iterations" else None
+                _level(ax, name, frozen[0])
             ax.tick_params(labelsize=FONT - 1)
             ax.grid(alpha=0.3)
-        top.set_yscale("log")
         top.set_title(title, fontsize=FONT + 1)
         x_label = "sweep or iteration" if over == "iterations" else "seconds"
         bottom.set_xlabel(x_label, fontsize=FONT)
@@ -109,10 +107,27 @@ def curves(columns: Sequence[CurveColumn], over: str) -> Any:
     grid[1, 0].set_ylabel("training accuracy in %", fontsize=FONT)
     handles = _unique_handles(grid.ravel())
     figure.legend(
-        handles.values(), handles.keys(), loc="outside lower center", ncols=min(3, len(handles)),
-        fontsize=FONT, frameon=False,
+        handles.values(), handles.keys(), loc="outside lower center",
+        ncols=3 if len(columns) > 2 else 1, fontsize=FONT, frameon=False,
     )  # fmt: skip
     return figure
+
+
+def _level(ax: Any, name: str, value: float) -> None:
+    """Draw where the frozen features end; far below the curves' losses, say so in words."""
+    style = MODELS["frozen"]
+    lowest = ax.dataLim.minposy  # infinite when there is nothing to draw
+    below = name == "loss" and np.isfinite(lowest) and value < 0.1 * lowest
+    ax.axhline(
+        value * _scale(name), color=style.color, linestyle="--", linewidth=1.4,
+        label=f"{style.title}, at the end",
+    )  # fmt: skip
+    if below:
+        ax.set_ylim(bottom=0.1 * lowest)
+        ax.text(
+            0.03, 0.03, f"{style.title} end at {value:.0e}, below", transform=ax.transAxes,
+            fontsize=FONT - 1, color=style.color,
+        )  # fmt: skip
 
 
 def _band(ax: Any, runs: Sequence[Mapping[str, Any]], name: str, over: str, style: Model) -> None:
@@ -201,6 +216,8 @@ def _circle(ax: Any, radius: float) -> None:
 
 
 def _square(ax: Any, title: str) -> None:
-    ax.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    # A little more than the square, so that marks at its border are whole.
+    limits = (-1.04, 1.04)
+    ax.set(xlim=limits, ylim=limits, aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
     ax.set_title(title, fontsize=FONT)
     ax.tick_params(labelsize=FONT - 1)

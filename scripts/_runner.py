@@ -58,12 +58,12 @@ def run_tasks(tasks: Sequence[Task], store: Store, before: Callable[[], None]) -
     missing = [task for task in tasks if task.key not in results and task.possible]
     with Progress(len(missing), sum(task.n_steps for task in missing)) as progress:
         if results:
-            progress.note(f"{len(results)} finished runs found in {store.path.name}, kept")
+            progress.note(f"finished runs kept from {store.path.name}: {len(results)}")
         changed = [(task, store.changed(task.key, task.settings)) for task in missing]
         names = sorted({name for _, differences in changed for name in differences})
         if names:
             count = sum(bool(differences) for _, differences in changed)
-            progress.note(f"{count} runs are done again: changed settings {', '.join(names)}")
+            progress.note(f"runs done again, for changed settings ({', '.join(names)}): {count}")
         if missing:
             before()
         for task in missing:

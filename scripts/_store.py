@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +47,6 @@ class Store:
         if environment not in environments:
             environments.append(environment)
         self._environment = environments.index(environment)
-
-    def __len__(self) -> int:
-        return len(self._data["runs"])
 
     def describe(self, settings: dict[str, Any]) -> None:
         """Set what is common to all runs; it goes into the file with the next run."""
@@ -90,24 +86,17 @@ class Store:
 
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file so that a crash at any moment leaves the old one or the new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp makes files for the owner alone
-        os.replace(name, path)
+        part.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def _sync_folder(folder: Path) -> None:

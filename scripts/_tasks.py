@@ -8,6 +8,8 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from lysep_fast import __version__
+
 from . import _models, _torch_baseline
 from ._runner import Results, Task
 
@@ -66,6 +68,7 @@ class Case:
             "activation": self.activation,
             "seed": seed,
             "data": self.data_settings,
+            "lysep_fast": __version__,
             **own,
         }
 

@@ -5,6 +5,7 @@ torch is imported when it is used, and its global state (threads, random numbers
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -64,7 +65,7 @@ def make_network(widths: Sequence[int], activation: str, seed: int, output_bias:
     layers: list[Any] = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for a, b in zip(widths[:-2], widths[1:-1], strict=True):
+        for a, b in itertools.pairwise(widths[:-1]):
             layers += [torch.nn.Linear(a, b), getattr(torch.nn, _ACTIVATIONS[activation])()]
         layers.append(torch.nn.Linear(widths[-2], widths[-1], bias=output_bias))
     return torch.nn.Sequential(*layers).double()

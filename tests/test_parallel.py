@@ -110,6 +110,32 @@ def test_an_exception_leaves_neither_threads_nor_limits_behind():
     assert threading.active_count() == threads
 
 
+@pytest.mark.parametrize("n_blocks", [1, 5, 64, 65, 200])
+def test_sums_are_formed_in_float64_from_arrays_that_may_be_reused(n_blocks):
+    values = np.random.default_rng(0).normal(size=(n_blocks, 2, 3)).astype(np.float32)
+
+    def task(rows, ws):
+        part = ws.array("part", (2, 3), np.float32)
+        part[...] = values[rows.start]
+        return part, rows.start, np.float32(0.5)
+
+    with Team(2) as team:
+        total, starts, halves = team.sum(task, row_blocks(n_blocks, 1))
+    assert total.dtype == np.float64
+    np.testing.assert_allclose(total, np.sum(values, axis=0, dtype=float), rtol=1e-12, atol=1e-12)
+    assert (starts, halves) == (n_blocks * (n_blocks - 1) / 2, n_blocks / 2)
+
+
+def test_sums_are_bit_identical_for_any_number_of_threads():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=201) * 10.0 ** rng.integers(-8, 9, 201)
+    sums = set()
+    for n_threads in (1, 2, 3, 8):
+        with Team(n_threads) as team:
+            sums.add(team.sum(lambda rows, ws: (values[rows].sum(),), row_blocks(201, 2))[0])
+    assert len(sums) == 1
+
+
 def test_a_team_takes_all_cpus_by_default():
     assert Team().n_threads == available_cpus() >= 1
 

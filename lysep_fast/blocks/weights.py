@@ -146,17 +146,24 @@ class LayerWeights:
         m, p = state.W[l].shape
         columns = p + int(joint)
 
-        def task(rows: slice, ws: Workspace) -> np.ndarray:
+        def stack(rows: slice, ws: Workspace) -> np.ndarray:
             A, R = state.A[l - 1][rows], state.R[l][rows]
             stacked = ws.array("stacked", (A.shape[0], columns + m), np.float64)
             stacked[:, :p] = feature.forward(A, ws.array("S", A.shape, A.dtype))
             stacked[:, p:columns] = 1.0
             stacked[:, columns:] = R
-            return triangular_factor(stacked)
+            return stacked
+
+        def task(group: slice, ws: Workspace) -> np.ndarray:
+            total = triangular_factor(stack(blocks[group.start], ws))
+            for rows in blocks[group][1:]:
+                total = triangular_factor(np.vstack([total, stack(rows, ws)]))
+            return total
 
         # Taller blocks than usual: each costs one more factor of p + m rows in the merge.
-        rows = min(max(4 * (columns + m), problem.n_samples // 16), 8192)
-        parts = problem.team.map(task, row_blocks(problem.n_samples, rows))
+        height = min(max(4 * (columns + m), problem.n_samples // 16), 8192)
+        blocks = row_blocks(problem.n_samples, height)
+        parts = problem.team.map(task, row_blocks(len(blocks), -(-len(blocks) // 16)))
         ridge = np.zeros((p, columns + m))
         if damping > 0.0:
             ridge[:, :p] = np.sqrt(damping) * np.eye(p)

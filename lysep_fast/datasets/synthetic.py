@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from typing import Any
 
 import numpy as np
 
@@ -169,7 +170,7 @@ def _flip(y: np.ndarray, n_classes: int, share: float, rng: np.random.Generator)
     return y
 
 
-def _generator(random_state: int | np.random.Generator | None) -> np.random.Generator:
+def _generator(random_state: Any) -> np.random.Generator:
     """Return the generator for `random_state`, or raise an error that names it."""
     if isinstance(random_state, np.random.Generator):
         return random_state

@@ -2,5 +2,6 @@
 
 from .alternating import Alternating
 from .base import SOLVERS, Solver, make_solver
+from .quasi_newton import QuasiNewton
 
-__all__ = ["SOLVERS", "Alternating", "Solver", "make_solver"]
+__all__ = ["SOLVERS", "Alternating", "QuasiNewton", "Solver", "make_solver"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ..blocks import Auxiliaries, LayerWeights, OutputWeights, Step
+from ..blocks.auxiliaries import LINE_SEARCHES
 from ..objective import Problem
 from ..state import State
 from ..sweep import Sweep, alternating_order
+from ..validation import check_choice, check_integer, check_number
 
 __all__ = ["Alternating"]
 
@@ -40,6 +42,11 @@ class Alternating:
         form.  0 is the exact minimiser, which falls back to QR where ``S'S`` is numerically
         singular; 1e-12 keeps the cheaper Cholesky and costs some progress per sweep.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described; the message names it and its value.
+
     References
     ----------
     Liu, Ng, Gu: A Layer Separation Optimization Framework for Cross-Entropy Training in Deep
@@ -47,6 +54,10 @@ class Alternating:
     """
 
     promise = "F"
+    auxiliaries = True
+    init = "uniform"
+    evaluation = None
+    supports: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -63,17 +74,23 @@ class Alternating:
         bias: str = "after",
         proximal: float = 0.0,
     ) -> None:
-        self.line_search = line_search
+        self.line_search = check_choice(line_search, "line_search", LINE_SEARCHES)
+        if isinstance(step, str) and step != "curvature":
+            raise ValueError(f"step must be 'curvature' or a positive number, got {step!r}")
+        if not isinstance(step, str):
+            step = check_number(step, "step", 0.0, exclusive=True)
         self.step_length = step
-        self.reach = reach
+        self.reach = check_number(reach, "reach", 0.0, exclusive=True)
+        if output_step is not None:
+            output_step = check_number(output_step, "output_step", 0.0, exclusive=True)
         self.output_step = output_step
-        self.output_growth = output_growth
-        self.shrink = shrink
-        self.max_trials = max_trials
-        self.auxiliary_steps = auxiliary_steps
-        self.output_steps = output_steps
-        self.bias = bias
-        self.proximal = proximal
+        self.output_growth = check_number(output_growth, "output_growth", 0.0, exclusive=True)
+        self.shrink = check_number(shrink, "shrink", 0.0, 1.0, exclusive=True)
+        self.max_trials = check_integer(max_trials, "max_trials", minimum=1)
+        self.auxiliary_steps = check_integer(auxiliary_steps, "auxiliary_steps", minimum=1)
+        self.output_steps = check_integer(output_steps, "output_steps", minimum=1)
+        self.bias = check_choice(bias, "bias", ("after", "joint"))
+        self.proximal = check_number(proximal, "proximal", 0.0)
         self.sweep = Sweep(())
 
     def start(self, problem: Problem, state: State) -> None:

@@ -6,8 +6,10 @@ from typing import Any, Protocol
 
 from ..blocks import Step
 from ..objective import Problem
+from ..parts.passes import Evaluation
 from ..state import State
 from .alternating import Alternating
+from .quasi_newton import QuasiNewton
 
 __all__ = ["SOLVERS", "Solver", "make_solver"]
 
@@ -15,8 +17,16 @@ __all__ = ["SOLVERS", "Solver", "make_solver"]
 class Solver(Protocol):
     """One iteration at a time; time, history, callbacks and stopping belong to the loop."""
 
-    #: What the solver promises never to increase from one step to the next: "F" or "none".
+    #: What the solver promises never to increase from one step to the next: "F", "loss", "none".
     promise: str
+    #: Whether the state carries auxiliary variables; without, it is always synchronised.
+    auxiliaries: bool
+    #: Initial weights that suit the solver.
+    init: str
+    #: Sums of the true network over the training data if the last step knows them, else None.
+    evaluation: Evaluation | None
+    #: Which of the optional terms "alpha", "sample_weight", "label_smoothing" it can handle.
+    supports: tuple[str, ...]
 
     def start(self, problem: Problem, state: State) -> None:
         """Prepare for a run on `problem`."""
@@ -27,7 +37,7 @@ class Solver(Protocol):
         ...
 
 
-SOLVERS: dict[str, type[Any]] = {"alternating": Alternating}
+SOLVERS: dict[str, type[Any]] = {"alternating": Alternating, "quasi-newton": QuasiNewton}
 
 
 def make_solver(solver: str | Solver, options: dict[str, Any] | None = None) -> Solver:

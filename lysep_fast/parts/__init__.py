@@ -1,0 +1,1 @@
+"""Parts that the solvers share: parameters, passes, metric, direction, working set, averaging."""

@@ -1,0 +1,61 @@
+"""Limited-memory quasi-Newton direction in a metric that changes from step to step."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+
+__all__ = ["LimitedMemory"]
+
+
+class LimitedMemory:
+    """L-BFGS two-loop recursion with a given initial inverse metric.
+
+    Parameters
+    ----------
+    history : int
+        Number of pairs kept.
+    """
+
+    def __init__(self, history: int = 10) -> None:
+        self.pairs: deque[tuple[np.ndarray, np.ndarray, float]] = deque(maxlen=history)
+
+    def forget(self) -> None:
+        """Drop all pairs."""
+        self.pairs.clear()
+
+    def remember(self, s: np.ndarray, y: np.ndarray) -> bool:
+        """Keep the pair (step, change of gradient) if its curvature is safely positive."""
+        curvature = float(np.dot(s, y))
+        if not curvature > 1e-10 * float(np.linalg.norm(s) * np.linalg.norm(y)):
+            return False
+        self.pairs.append((s, y, curvature))
+        return True
+
+    def direction(
+        self, gradient: np.ndarray, apply_inverse: Callable[[np.ndarray], np.ndarray]
+    ) -> np.ndarray:
+        """Return ``-H gradient`` where H updates the inverse metric by the kept pairs.
+
+        Parameters
+        ----------
+        gradient : ndarray, shape (size,)
+            Gradient of the loss.
+        apply_inverse : callable
+            Maps a vector to ``H_0 vector`` in new memory.
+        """
+        q = gradient.copy()
+        alphas = []
+        for s, y, curvature in reversed(self.pairs):
+            alpha = float(np.dot(s, q)) / curvature
+            q -= alpha * y
+            alphas.append(alpha)
+        r = apply_inverse(q)
+        if self.pairs:
+            s, y, curvature = self.pairs[-1]
+            r *= curvature / float(np.dot(y, apply_inverse(y)))
+        for (s, y, curvature), alpha in zip(self.pairs, reversed(alphas), strict=True):
+            r += (alpha - float(np.dot(y, r)) / curvature) * s
+        return -r

@@ -1,0 +1,84 @@
+"""Initial weights, among them forward normalisation: every hidden neuron gets a set spread."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..network import INITIALISATIONS, Network
+
+__all__ = ["INIT_CHOICES", "forward_normalisation", "initial_weights"]
+
+INIT_CHOICES = (*INITIALISATIONS, "normalised", "normalised-small")
+
+
+def initial_weights(
+    network: Network, X: np.ndarray, rng: np.random.Generator, scheme: str
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Draw initial weights and biases; index 0 of the lists is an empty array.
+
+    Parameters
+    ----------
+    network : Network
+        The chain of layers.
+    X : ndarray, shape (n, d)
+        Inputs, used by the normalised schemes only.
+    rng : numpy.random.Generator
+        Source of randomness; advanced by the call.
+    scheme : {"uniform", "orthogonal", "normalised", "normalised-small"}
+        ``uniform`` in +-1/sqrt(fan_in); ``orthogonal`` with zero biases; ``normalised``:
+        orthogonal, then hidden pre-activations of standard deviation 1 and means within +-1;
+        ``normalised-small``: the same with 0.3 and +-0.5, closer to a linear network.
+    """
+    if not scheme.startswith("normalised"):
+        return network.initial_weights(rng, X.dtype, scheme)
+    W, b = network.initial_weights(rng, X.dtype, "orthogonal")
+    spread, offset = (0.3, 0.5) if scheme.endswith("small") else (1.0, 1.0)
+    forward_normalisation(network, W, b, X, rng, spread=spread, offset=offset)
+    return W, b
+
+
+def forward_normalisation(
+    network: Network,
+    W: list[np.ndarray],
+    b: list[np.ndarray],
+    X: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    spread: float,
+    offset: float,
+    max_samples: int = 4096,
+) -> None:
+    """Scale and shift the hidden layers' weights and biases in place, first layer first.
+
+    Afterwards every hidden pre-activation has standard deviation `spread` over the samples used
+    and a mean drawn uniformly from ``[-offset, offset]``.  The offset matters: an odd activation
+    without biases makes an odd network.
+
+    Parameters
+    ----------
+    network : Network
+        The chain of layers.
+    W, b : list of ndarray
+        Initial weights and biases; index 0 unused.
+    X : ndarray, shape (n, d)
+        Inputs; at most `max_samples` of them, drawn without replacement, are used.
+    rng : numpy.random.Generator
+        Source of the sample and the offsets.
+    spread, offset : float
+        See above.
+    """
+    if len(X) > max_samples:
+        X = X[np.sort(rng.choice(len(X), max_samples, replace=False))]
+    S = X
+    for l in range(1, network.depth):
+        Z = np.empty((len(S), network.layer(l).n_outputs), X.dtype)
+        network.layer(l).apply(S, W[l], Z)
+        deviation = Z.std(axis=0, dtype=np.float64)
+        # A neuron that does not vary over the data keeps its weights: only its mean is set.
+        scale = np.where(deviation > 1e-12, spread / np.maximum(deviation, 1e-12), 1.0)
+        shift = rng.uniform(-offset, offset, Z.shape[1]) - scale * Z.mean(axis=0, dtype=np.float64)
+        W[l] *= scale[:, None].astype(X.dtype)
+        b[l][:] = shift
+        Z *= scale.astype(X.dtype)
+        Z += b[l]
+        S = network.features[l].forward(Z, Z)

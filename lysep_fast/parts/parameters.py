@@ -1,0 +1,63 @@
+"""All weights and biases as one flat vector with per-layer views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..network import Network
+
+__all__ = ["Parameters"]
+
+
+class Parameters:
+    """A flat vector ``theta`` whose slices are ``[W_l, b_l]`` of every layer.
+
+    Layer l occupies a contiguous ``(m_l, m_{l-1} + 1)`` matrix, weights first, bias last, so that
+    the layer's gradient times an inverse Gram matrix of ``[S, 1]`` is one product.
+
+    Parameters
+    ----------
+    network : Network
+        Gives the shapes.
+    theta : ndarray, shape (size,)
+        The vector; the views share its memory.
+    """
+
+    def __init__(self, network: Network, theta: np.ndarray) -> None:
+        self.network = network
+        self.theta = theta
+        self.layers = [theta[:0].reshape(0, 0)]
+        offset = 0
+        for layer in network.layers:
+            shape = (layer.n_outputs, layer.n_inputs + 1)
+            size = shape[0] * shape[1]
+            self.layers.append(theta[offset : offset + size].reshape(shape))
+            offset += size
+
+    @staticmethod
+    def size(network: Network) -> int:
+        """Return the length of the vector."""
+        return sum(layer.n_outputs * (layer.n_inputs + 1) for layer in network.layers)
+
+    @classmethod
+    def pack(
+        cls, network: Network, W: Sequence[np.ndarray], b: Sequence[np.ndarray]
+    ) -> Parameters:
+        """Copy weights and biases (index 0 unused) into a new vector."""
+        made = cls(network, np.empty(cls.size(network), W[1].dtype))
+        for l in range(1, network.depth + 1):
+            made.layers[l][:, :-1] = W[l]
+            made.layers[l][:, -1] = b[l]
+        return made
+
+    def unpack(self, W: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> None:
+        """Copy the vector into contiguous weights and biases, in place."""
+        for l in range(1, self.network.depth + 1):
+            W[l][...] = self.layers[l][:, :-1]
+            b[l][...] = self.layers[l][:, -1]
+
+    def like(self) -> Parameters:
+        """Return an uninitialised vector of the same shape and dtype."""
+        return Parameters(self.network, np.empty_like(self.theta))

@@ -1,0 +1,216 @@
+"""Forward and backward passes over sample blocks, with the layers' Gram matrices on the way.
+
+One block goes through the whole network and back while it is in cache; nothing of the size of the
+data is stored.  Per layer the pass sums, over samples with weights c_n,
+
+    gradient   sum_n c_n delta_{l,n} [S_{l-1,n}, 1]         delta_L = P - Y
+    Gram       sum_n c_n q_n [S_{l-1,n}, 1]'[S_{l-1,n}, 1]  q_n = 1 - p_{y_n}
+    size       sum_n c_n |delta_{l,n}|^2
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..losses import CrossEntropy
+from ..network import Network
+from ..parallel import Team, Workspace, sample_blocks
+from .parameters import Parameters
+
+__all__ = ["Batch", "Evaluation", "GradientPass", "evaluate", "gradient_pass"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples that a pass runs over.
+
+    Attributes
+    ----------
+    X : ndarray, shape (k, d)
+        Inputs, C-contiguous.
+    loss : CrossEntropy
+        Loss bound to the k targets.
+    blocks : list of slice
+        Fixed sample blocks.
+    """
+
+    X: np.ndarray
+    loss: CrossEntropy
+    blocks: list[slice]
+
+    @classmethod
+    def make(cls, X: np.ndarray, loss: CrossEntropy, network: Network) -> Batch:
+        """Cut the samples into blocks that suit the network's widths."""
+        return cls(X, loss, sample_blocks(len(X), max(network.widths[1:]), X.itemsize))
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Sums of the true network over a batch.
+
+    Attributes
+    ----------
+    loss : float
+        Sum of the weighted sample losses ``c_n e_n``.
+    squares : float
+        Sum of ``c_n e_n^2``.
+    correct : float
+        Sum of ``c_n`` over the samples classified correctly.
+    """
+
+    loss: float
+    squares: float
+    correct: float
+
+
+@dataclass(frozen=True)
+class GradientPass:
+    """Sums of one forward and backward pass.
+
+    Attributes
+    ----------
+    evaluation : Evaluation
+        The losses.
+    gradient : Parameters
+        Derivative of ``evaluation.loss``.
+    sizes : ndarray, shape (L+1,)
+        ``sum_n c_n |delta_l|^2``; index 0 unused.
+    grams : list of ndarray
+        Gram matrices of ``[S_{l-1}, 1]`` with weights ``c_n q_n``; empty when not asked for.
+    gram_weight : float
+        ``sum_n c_n q_n``.
+    """
+
+    evaluation: Evaluation
+    gradient: Parameters
+    sizes: np.ndarray
+    grams: list[np.ndarray]
+    gram_weight: float
+
+
+def evaluate(
+    network: Network,
+    W: list[np.ndarray],
+    b: list[np.ndarray],
+    batch: Batch,
+    team: Team,
+    doubt: np.ndarray | None = None,
+) -> Evaluation:
+    """Run a forward pass; write ``c_n q_n`` of every sample to `doubt` when it is given."""
+
+    def task(rows: slice, ws: Workspace) -> tuple[float, float, float]:
+        U = network.logits(batch.X[rows], W, b, ws)
+        return batch.loss.measure(U, rows, ws, None if doubt is None else doubt[rows])
+
+    return Evaluation(*team.sum(task, batch.blocks))
+
+
+def gradient_pass(
+    network: Network,
+    W: list[np.ndarray],
+    b: list[np.ndarray],
+    batch: Batch,
+    team: Team,
+    *,
+    grams: bool = False,
+) -> GradientPass:
+    """Run a forward and a backward pass, with the layers' Gram matrices if asked for.
+
+    Parameters
+    ----------
+    network : Network
+        The chain of layers.
+    W, b : list of ndarray
+        Weights and biases; index 0 unused.
+    batch : Batch
+        Samples and loss.
+    team : Team
+        Threads.
+    grams : bool
+        Whether to sum the Gram matrices.
+
+    Returns
+    -------
+    GradientPass
+        Sums in float64, the gradient in the dtype of the weights.
+    """
+    L = network.depth
+
+    def task(rows: slice, ws: Workspace) -> tuple[Any, ...]:
+        S, D, U = _forward(network, W, b, batch.X[rows], ws)
+        k, dtype = len(U), U.dtype
+        delta = U
+        sums: list[Any] = []
+        doubt = ws.array("doubt", (k,), dtype)
+        sums += batch.loss.measure_gradient(U, rows, ws, delta, doubt)
+        root = np.sqrt(doubt)
+        sums.append(float(np.sum(doubt, dtype=np.float64)))
+        for l in range(L, 0, -1):
+            layer = network.layer(l)
+            weight_gradient = ws.array(f"gradient {l}", layer.weight_shape, dtype)
+            sums += [
+                layer.correlation(delta, S[l - 1], weight_gradient),
+                delta.sum(axis=0, dtype=np.float64),
+                float(np.vdot(delta, delta)),
+            ]
+            if grams:
+                sums += _weighted_gram(layer.n_inputs, S[l - 1], root, ws, l)
+            if l > 1:
+                lower = ws.array(f"delta {l % 2}", S[l - 1].shape, dtype)
+                delta = layer.adjoint(delta, W[l], lower)
+                delta *= D[l - 1]
+        return tuple(sums)
+
+    return _collect(network, W[1].dtype, team.sum(task, batch.blocks), grams)
+
+
+def _forward(
+    network: Network, W: list[np.ndarray], b: list[np.ndarray], X: np.ndarray, ws: Workspace
+) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+    """Return features, activation derivatives and logits of one block."""
+    S, D = [X], [X]
+    for l in range(1, network.depth + 1):
+        layer = network.layer(l)
+        Z = ws.array("Z", (len(X), layer.n_outputs), X.dtype)
+        layer.apply(S[-1], W[l], Z)
+        if network.has_bias(l):
+            Z += b[l]
+        if l < network.depth:
+            S.append(ws.array(f"S {l}", Z.shape, X.dtype))
+            D.append(ws.array(f"D {l}", Z.shape, X.dtype))
+            network.features[l].forward_with_derivative(Z, S[l], D[l])
+    return S, D, Z
+
+
+def _weighted_gram(
+    p: int, S: np.ndarray, root: np.ndarray, ws: Workspace, l: int
+) -> list[np.ndarray]:
+    """Return the Gram matrix of the rows of S times `root`, and their weighted sum."""
+    T = np.multiply(S, root[:, None], out=ws.array("T", S.shape, S.dtype))
+    gram = np.dot(T.T, T, out=ws.array(f"gram {l}", (p, p), S.dtype))
+    return [gram, np.dot(root, T)]
+
+
+def _collect(network: Network, dtype: Any, sums: list[Any], grams: bool) -> GradientPass:
+    """Sort the sums of a gradient pass into their places."""
+    L, width = network.depth, 5 if grams else 3
+    gradient = Parameters(network, np.empty(Parameters.size(network), dtype))
+    sizes = np.zeros(L + 1)
+    matrices = [np.empty((0, 0))] * (L + 1) if grams else []
+    evaluation, weight = Evaluation(*sums[:3]), sums[3]
+    for l in range(L, 0, -1):
+        start = 4 + (L - l) * width
+        gradient.layers[l][:, :-1] = sums[start]
+        gradient.layers[l][:, -1] = sums[start + 1] if network.has_bias(l) else 0.0
+        sizes[l] = sums[start + 2]
+        if grams:
+            gram, total = sums[start + 3], sums[start + 4]
+            corner = np.full((1, 1), weight)
+            matrices[l] = np.block([[gram, total[:, None]], [total[None, :], corner]])
+    return GradientPass(evaluation, gradient, sizes, matrices, weight)

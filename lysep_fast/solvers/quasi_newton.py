@@ -1,0 +1,231 @@
+"""Quasi-Newton in the layer metric: the sweep as a preconditioned gradient step, accelerated.
+
+From a synchronised state (all residuals zero) a weighted closed-form sweep is exactly
+
+    dW_l = -(t / w_l) (sum_n delta_{l,n} S_n') (sum_n v_n S_n S_n' + mu I)^-1,
+
+a gradient step in a block-diagonal metric (S with a row of ones for the bias).  L-BFGS with this
+metric as its initial one, rebuilt at every step, accelerates it.  Samples that are fitted already
+leave the working set; the full data decides whether a step stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..blocks import Step
+from ..objective import Problem
+from ..parts.direction import LimitedMemory
+from ..parts.metric import LayerMetric, measured_weights
+from ..parts.parameters import Parameters
+from ..parts.passes import Batch, Evaluation, GradientPass, evaluate, gradient_pass
+from ..parts.working_set import doubtful_samples
+from ..state import State
+
+__all__ = ["QuasiNewton"]
+
+
+@dataclass
+class _Point:
+    """A point of the search with the pass that was made there."""
+
+    theta: np.ndarray
+    measured: GradientPass
+    loss: float
+    slope: float = 0.0
+
+
+class QuasiNewton:
+    """Full-batch quasi-Newton steps with layer Gram matrices as the metric.
+
+    The training cross-entropy (plus ``alpha/2 ||W||^2``) does not increase from step to step.
+
+    Parameters
+    ----------
+    mu : float, default 3e-2
+        Damping of the Gram matrices relative to their mean eigenvalue.
+    history : int, default 10
+        Pairs of the limited-memory recursion.
+    working_set : float, default 1e-3
+        Share of the total doubt ``1 - p_y`` that the samples left out may carry; 0 keeps all.
+    refresh : int, default 5
+        Steps between new working sets.
+    max_trials : int, default 20
+        Bound on the trials of one line search.
+    """
+
+    promise = "loss"
+    auxiliaries = False
+    init = "normalised"
+    supports = ("alpha", "sample_weight")
+
+    def __init__(
+        self,
+        *,
+        mu: float = 3e-2,
+        history: int = 10,
+        working_set: float = 1e-3,
+        refresh: int = 5,
+        max_trials: int = 20,
+    ) -> None:
+        self.mu = mu
+        self.history = history
+        self.working_set = working_set
+        self.refresh = refresh
+        self.max_trials = max_trials
+
+    def start(self, problem: Problem, state: State) -> None:
+        """Measure the initial network on all samples."""
+        self.alpha = problem.alpha
+        self.memory = LimitedMemory(self.history)
+        self.parameters = Parameters.pack(problem.network, state.W, state.b)
+        self.all = problem.batch
+        self.doubt = np.empty(len(problem.X), problem.X.dtype)
+        self.batch = self.all
+        self.point: _Point | None = None
+        self.evaluation = self._evaluate(problem, state)
+        self.objective = self._objective(self.evaluation, self.parameters.theta)
+        self.age, self.checkpoint = 0, self.objective
+
+    def step(self, problem: Problem, state: State) -> list[Step]:
+        """Take one step in place; restore the weights if the loss over all samples rose."""
+        before = self.parameters.theta.copy()
+        if self.point is None:
+            self.point = self._measure(problem, state, before)
+        point, trials = self._search(problem, state, self.point)
+        accepted = point is not self.point
+        if accepted:
+            self._move(state, point.theta)
+            evaluation = self._full_evaluation(problem, state, point)
+            objective = self._objective(evaluation, point.theta)
+            if objective <= self.objective:
+                self.evaluation, self.objective, self.point = evaluation, objective, point
+            else:
+                accepted = False
+        if not accepted:
+            return [self._give_up(problem, state, before, trials)]
+        self.age += 1
+        if self.age >= self.refresh or self.objective < 0.3 * self.checkpoint:
+            self._renew_working_set(problem)
+        return [Step("theta", 1.0, float(trials), "quasi-newton")]
+
+    def _give_up(self, problem: Problem, state: State, before: np.ndarray, trials: int) -> Step:
+        """Restore the weights; go on without pairs, then with all samples, then say so."""
+        self._move(state, before)
+        could_change = bool(self.memory.pairs) or self.batch is not self.all
+        self.memory.forget()
+        self.batch, self.point, self.age = self.all, None, 0
+        return Step("theta", 1e-3 if could_change else 0.0, float(trials), "quasi-newton")
+
+    def _search(self, problem: Problem, state: State, origin: _Point) -> tuple[_Point, int]:
+        """Return the accepted point of the line search, or the origin."""
+        metric = self._metric(problem, origin.measured)
+        direction = self._direction(problem, origin, metric)
+        origin.slope = float(np.dot(self._gradient(origin), direction))
+        if not origin.slope < 0.0:
+            return origin, 0
+        t = 1.0 if self.memory.pairs else min(1.0, 0.1 * origin.loss / -origin.slope)
+        best = origin
+        for trials in range(1, self.max_trials + 1):  # noqa: B007
+            point = self._measure(
+                problem, state, origin.theta + origin.theta.dtype.type(t) * direction
+            )
+            point.slope = float(np.dot(self._gradient(point), direction))
+            if point.loss <= origin.loss + 1e-4 * t * origin.slope and point.loss <= (
+                best.loss if best is not origin else np.inf
+            ):
+                best = point
+                # Doubling pays only while the slope has hardly changed.
+                if point.slope > 0.9 * origin.slope or t >= 64.0:
+                    break
+                t *= 2.0
+            elif best is not origin:
+                break
+            else:
+                rise = point.loss - origin.loss - t * origin.slope
+                minimiser = -0.5 * t * t * origin.slope / rise if rise > 0.0 else 0.1 * t
+                t = float(np.clip(minimiser, 0.1 * t, 0.5 * t)) if np.isfinite(rise) else 0.1 * t
+        if best is not origin:
+            self.memory.remember(
+                best.theta - origin.theta, self._gradient(best) - self._gradient(origin)
+            )
+        return best, trials
+
+    def _direction(self, problem: Problem, origin: _Point, metric: LayerMetric) -> np.ndarray:
+        network = problem.network
+
+        def apply_inverse(vector: np.ndarray) -> np.ndarray:
+            out = Parameters(network, np.empty_like(vector))
+            metric.apply_inverse(Parameters(network, vector), out)
+            return out.theta
+
+        gradient = self._gradient(origin)
+        direction = self.memory.direction(gradient, apply_inverse)
+        if not np.dot(gradient, direction) < 0.0:
+            self.memory.forget()
+            direction = -apply_inverse(gradient)
+        return direction
+
+    def _metric(self, problem: Problem, measured: GradientPass) -> LayerMetric:
+        weight = max(measured.gram_weight, np.finfo(float).tiny)
+        grams = [gram / weight for gram in measured.grams]
+        return LayerMetric(grams, measured_weights(measured.sizes), self.mu)
+
+    def _measure(self, problem: Problem, state: State, theta: np.ndarray) -> _Point:
+        """Run a gradient pass over the working set at `theta`."""
+        self._move(state, theta)
+        measured = gradient_pass(
+            problem.network, state.W, state.b, self.batch, problem.team, grams=True
+        )
+        n = problem.n_samples
+        measured.gradient.theta[:] /= n
+        loss = measured.evaluation.loss / n
+        if self.alpha:
+            for own, mine in zip(measured.gradient.layers, self.parameters.layers, strict=True):
+                own[:, :-1] += self.alpha * mine[:, :-1]
+            loss += self._penalty()
+        return _Point(theta, measured, loss)
+
+    def _gradient(self, point: _Point) -> np.ndarray:
+        return point.measured.gradient.theta
+
+    def _move(self, state: State, theta: np.ndarray) -> None:
+        self.parameters.theta[:] = theta
+        self.parameters.unpack(state.W, state.b)
+
+    def _penalty(self) -> float:
+        return (
+            0.5
+            * self.alpha
+            * sum(float(np.sum(np.square(layer[:, :-1]))) for layer in self.parameters.layers)
+        )
+
+    def _objective(self, evaluation: Evaluation, theta: np.ndarray) -> float:
+        penalty = self._penalty() if self.alpha else 0.0
+        return evaluation.loss / len(self.doubt) + penalty
+
+    def _evaluate(self, problem: Problem, state: State) -> Evaluation:
+        return evaluate(problem.network, state.W, state.b, self.all, problem.team, self.doubt)
+
+    def _full_evaluation(self, problem: Problem, state: State, point: _Point) -> Evaluation:
+        """Return the losses over all samples; a pass over all of them knows them already."""
+        if self.batch is self.all and self.age + 1 < self.refresh:
+            return point.measured.evaluation
+        return self._evaluate(problem, state)
+
+    def _renew_working_set(self, problem: Problem) -> None:
+        """Choose the samples that still matter; their pairs and metric go on."""
+        self.age, self.checkpoint = 0, self.objective
+        if not self.working_set:
+            return
+        chosen = doubtful_samples(self.doubt, self.working_set, keep=0.1)
+        former = self.batch
+        if chosen is None:
+            self.batch = self.all
+        else:
+            X = np.ascontiguousarray(problem.X[chosen])
+            self.batch = Batch.make(X, problem.loss.take(chosen), problem.network)
+        if self.batch is not self.all or former is not self.all:
+            self.point = None

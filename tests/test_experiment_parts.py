@@ -1,0 +1,254 @@
+"""The parts of the experiments: tables, models, the torch baseline, progress."""
+
+import importlib
+import io
+import math
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lysep_fast import cli
+from lysep_fast.kernels import cross_entropy, cross_entropy_gradient
+
+scripts, circle = cli.load_experiment("circle")
+
+
+def part(name):
+    return importlib.import_module(f"{scripts.__name__}.{name}")
+
+
+models, report, tables = part("_models"), part("_circle_report"), part("_tables")
+baseline, progress, store = part("_torch_baseline"), part("_progress"), part("_store")
+
+
+# --- the table ---------------------------------------------------------------------------------
+
+
+def result(loss, accuracy, **more):
+    same = {"loss": loss, "accuracy": accuracy, "test_loss": 2 * loss, "test_accuracy": 0.5}
+    return {**same, "n_iter": 7, "seconds": 1.25, **more}
+
+
+def make_report(tiny_results, n_seeds=2, rows=(1,)):
+    plan = circle.make_plan(scripts.RunOptions(Path(), rows=rows, seeds=n_seeds))
+    data = circle.make_data()
+    cases = {k: circle.make_case(k, plan, data) for k in plan.rows}
+    results = {}
+    for (k, model), found in tiny_results.items():
+        for seed, values in enumerate(found):
+            results[cases[k].key(model, seed)] = values
+    return report.Report(circle.ROWS, cases, n_seeds, results, circle.SETTINGS_NOTE, False)
+
+
+def table_row(text, heading, k):
+    lines = text.split(heading)[1].splitlines()
+    (line,) = [line for line in lines[:8] if line.startswith(f"| {k} (")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+LYSEP = {"F_rises": 0, "F_largest_rise": -1e-3, "loss_over_bound": 0.25}
+
+
+def test_table_shows_means_deviations_and_the_papers_figures():
+    lysep = [result(4e-3, 0.999, **LYSEP), result(6e-3, 1.0, **LYSEP)]
+    text = make_report(
+        {
+            (1, "lysep"): lysep,
+            (1, "frozen"): [result(1e-2, 0.99), result(1e-2, 0.99)],
+            (1, "descent"): [result(0.1, 0.9, rate=0.3), result(0.3, 0.8, rate=0.3)],
+        }
+    ).markdown()
+    # The sample standard deviation of two values a, b is |a - b| / sqrt(2).
+    assert table_row(text, "## Training loss", 1) == [
+        "1 (3, 50)", "5.27e-2±6.01e-3", "2.00e-1±1.41e-1", "6.75e-3±3.00e-3", "5.00e-3±1.41e-3",
+        "1.00e-2±0.00e0",
+    ]  # fmt: skip
+    assert table_row(text, "## Training accuracy", 1) == [
+        "1 (3, 50)", "99.10±0.29", "85.00±7.07", "99.83±0.15", "99.95±0.07", "99.00±0.00",
+    ]  # fmt: skip
+    work = table_row(text, "## Work", 1)
+    assert work == ["1 (3, 50)", "7", "0.3", "1.2", "7", "1.2", "7", "1.2"]
+    assert "2 seeds" in text
+    assert "chosen by us" in text
+    assert "never rose in 2 runs" in text
+    assert "falls short of the paper's loss" not in text
+    assert "lower training loss than LySep-FNN" not in text
+
+
+def test_table_says_where_we_fall_short():
+    lysep = [result(7e-3, 0.99, **{**LYSEP, "F_rises": 3, "F_largest_rise": 0.5})]
+    text = make_report({(1, "lysep"): lysep, (1, "frozen"): [result(1e-9, 1.0)]}, 1).markdown()
+    assert table_row(text, "## Training loss", 1)[4] == f"7.00e-3±0.00e0 {report.SHORT}"
+    assert table_row(text, "## Training accuracy", 1)[4] == f"99.00±0.00 {report.SHORT}"
+    assert "after 7 sweeps LySep-FNN falls short of the paper's loss" in text
+    assert "after 7 sweeps LySep-FNN falls short of the paper's accuracy" in text
+    assert "frozen features reached a lower training loss" in text
+    assert "rose in 1 of 1 runs" in text
+    assert "over 1 seed of" in text
+    assert "needs torch" in text
+
+
+def test_the_papers_own_figures_do_not_fall_short_of_themselves():
+    row = circle.ROWS[1]
+    lysep = [result(row.paper_lysep_loss[0], row.paper_lysep_accuracy[0], **LYSEP)]
+    assert not make_report({(1, "lysep"): lysep}, 1).shortfalls()
+
+
+def test_rows_are_those_of_the_paper():
+    shapes = {k: (row.depth, row.width) for k, row in circle.ROWS.items()}
+    assert shapes == {1: (3, 50), 2: (3, 100), 3: (3, 200), 4: (6, 100), 5: (10, 100)}
+    assert circle.ROWS[5].hidden_layer_sizes == (100,) * 9
+
+
+def test_number_formats():
+    assert tables.loss_text(0.692, 1.52e-3) == "6.92e-1±1.52e-3"
+    assert tables.loss_text(12.0, 0.0) == "1.20e1±0.00e0"
+    assert tables.loss_text(math.nan, math.nan) == "diverged"
+    assert tables.percent_text(0.9983, 0.0015) == "99.83±0.15"
+    mean, std = tables.mean_std([1.0, 2.0, 4.0])
+    assert (mean, std) == pytest.approx((7 / 3, math.sqrt(7 / 3)))
+    assert math.isnan(tables.mean_std([1.0, None])[0])
+    assert tables.mean_std([3.0]) == (3.0, 0.0)
+
+
+# --- the models --------------------------------------------------------------------------------
+
+
+def test_rises_are_counted_beyond_rounding():
+    assert models.rises(np.array([4.0, 2.0, 1.0])) == {"F_rises": 0, "F_largest_rise": -0.5}
+    assert models.rises(np.array([1.0, 1.0 + 1e-15, 1.5]))["F_rises"] == 1
+    assert models.rises(np.array([1.0, np.nan]))["F_rises"] == 1
+
+
+def test_digits_and_back():
+    U = np.eye(10)[[3, 0, 9, 1]]
+    assert models.digits(U) == "3091"
+    np.testing.assert_array_equal(models.from_digits("3091"), [3, 0, 9, 1])
+
+
+def test_frozen_features_reach_the_minimum_over_the_last_layer():
+    rng = np.random.default_rng(0)
+    S = rng.standard_normal((80, 4)) * [1.0, 1e-3, 10.0, 1.0]
+    S[:, 3] = S[:, 0] - S[:, 2]  # not of full rank
+    y = rng.integers(0, 3, 80)
+    Q, to_V, solution = models.fit_last_layer(S, y, 3, 500)
+    V = to_V @ solution.x.reshape(-1, 3)
+    assert Q.shape == (80, 3)
+    np.testing.assert_allclose(S @ to_V, Q, atol=1e-9)
+    np.testing.assert_allclose(Q.T @ Q, 80 * np.eye(3), atol=1e-9)
+    _, G = cross_entropy_gradient(S @ V, y)
+    np.testing.assert_allclose(S.T @ G / 80, 0.0, atol=1e-6)
+
+
+def test_frozen_features_start_where_layer_separation_starts():
+    X, y = circle.make_circle(30, 0)
+    data = models.Data(X, y, X, y)
+    settings = {"hidden_layer_sizes": (5, 5), "activation": "tanh", "init": "uniform", "seed": 3}
+    network = models.lysep_fast.Network.dense((2, 5, 5, 2), "tanh")
+    W, b = network.initial_weights(np.random.default_rng(3), np.dtype(float), "uniform")
+    start = models.lysep_fast.train(X, y, hidden_layer_sizes=(5, 5), max_iter=0, random_state=3)
+    np.testing.assert_array_equal(start.W[1], W[1])
+    features = np.tanh(np.tanh(X @ W[1].T + b[1]) @ W[2].T + b[2])
+    loss = models.frozen(data, max_iter=200, with_map=False, **settings)["loss"]
+    _, _, solution = models.fit_last_layer(features, y, 2, 200)
+    assert loss == pytest.approx(solution.fun, rel=1e-6)
+    assert loss < start.history[0].loss
+
+
+# --- the torch baseline ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch")
+
+
+def test_gradient_descent_is_gradient_descent(torch):
+    X, y = circle.make_circle(50, 0)
+    network = baseline.make_network((2, 6, 2), "tanh", 4, False)
+    V, c, W = (p.detach().numpy().copy() for p in network.parameters())
+    losses = []
+    for _ in range(6):
+        S = np.tanh(X @ V.T + c)
+        e, G = cross_entropy_gradient(S @ W.T, y)
+        losses.append(np.mean(e))
+        D = (G @ W) * (1 - S**2) / len(y)
+        V, c, W = V - 0.3 * D.T @ X, c - 0.3 * D.sum(axis=0), W - 0.3 * G.T @ S / len(y)
+    settings = {"widths": (2, 6, 2), "rate": 0.3, "n_iter": 5, "seed": 4, "n_threads": 1}
+    trained = baseline.gradient_descent(X, y, **settings)
+    np.testing.assert_allclose(trained.loss, losses, rtol=1e-10)
+    logits = trained.logits(X)
+    assert np.mean(cross_entropy(logits, y)) == pytest.approx(losses[-1], rel=1e-10)
+    assert np.all(np.diff(trained.seconds) >= 0)
+    assert trained.accuracy[-1] == np.mean(logits.argmax(axis=1) == y)
+
+
+def test_torch_keeps_its_global_state(torch):
+    X, y = circle.make_circle(20, 0)
+    numbers, n_threads = torch.random.get_rng_state(), torch.get_num_threads()
+    baseline.gradient_descent(
+        X, y, widths=(2, 3, 2), rate=0.1, n_iter=2, seed=0, n_threads=n_threads + 1
+    )
+    assert torch.equal(torch.random.get_rng_state(), numbers)
+    assert torch.get_num_threads() == n_threads
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_the_rate_with_the_lowest_loss_wins_and_divergence_never(torch):
+    X, y = circle.make_circle(40, 0)
+    settings = {"widths": (2, 5, 2), "n_iter": 20, "seed": 0, "n_threads": 1}
+    rate, losses = baseline.tune_rate(X, y, rates=(1e-4, 0.3, float("inf")), **settings)
+    assert rate == 0.3
+    assert losses[1] < losses[0]
+    assert losses[2] == math.inf
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    store.write_atomically(path, "old")
+
+    def fsync(descriptor):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="disk full"):
+        store.write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["results.json"]
+
+
+# --- progress ----------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_gets_a_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress.Progress(2, 6) as shown:
+        for label in ("first", "second"):
+            shown.begin(label, 3)
+            for _ in range(4):  # one more than announced
+                shown.advance()
+            shown.finish("fine")
+        assert shown.bar.n == 6
+    text = sys.stderr.getvalue()
+    assert "[1/2] first: fine" in text
+    assert "[2/2] second: fine" in text
+
+
+def test_a_log_file_gets_lines_and_signs_of_life(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_SILENCE", -1.0)
+    with progress.Progress(1, 2) as shown:
+        shown.begin("run", 2)
+        shown.advance()
+        shown.finish("fine")
+    assert capsys.readouterr().err.splitlines() == ["        run: 1 of 2", "[1/1] run: fine"]
