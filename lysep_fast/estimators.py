@@ -198,7 +198,8 @@ class LySepClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of every sample, shape (n,)."""
-        return self.classes_[np.argmax(self._logits(X), axis=1)]
+        index = np.argmax(self._logits(X), axis=1)
+        return self.classes_[index]
 
     def _logits(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "result_")

@@ -179,14 +179,19 @@ class Team:
 
         def work(workspace: Workspace) -> None:
             try:
-                while not stop.is_set():
-                    k = next(ticket)
-                    if k >= len(blocks):
-                        return
-                    results[k] = task(blocks[k], workspace)
+                # Overflow is no warning but a status: the training loop looks at the loss.
+                with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                    run(workspace)
             except BaseException:
                 stop.set()
                 raise
+
+        def run(workspace: Workspace) -> None:
+            while not stop.is_set():
+                k = next(ticket)
+                if k >= len(blocks):
+                    return
+                results[k] = task(blocks[k], workspace)
 
         helpers: list[Future[None]] = []
         if self._executor is not None and len(blocks) > 1:

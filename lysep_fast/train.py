@@ -22,6 +22,8 @@ from .state import State
 from .validation import (
     check_activation,
     check_choice,
+    check_flag,
+    check_generator,
     check_inputs,
     check_integer,
     check_labels,
@@ -151,6 +153,9 @@ def train(
     check_integer(n_threads, "n_threads", minimum=1)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable or None, got {callback!r}")
+    check_flag(output_bias, "output_bias")
+    check_flag(early_stopping, "early_stopping")
+    check_integer(verbose, "verbose", minimum=0)
     method = make_solver(solver, solver_options)
     _check_support(
         method,
@@ -161,7 +166,7 @@ def train(
     )
 
     network = Network.dense(widths, activation, output_bias=output_bias)
-    rng = np.random.default_rng(random_state)
+    rng = check_generator(random_state)
     loss = CrossEntropy(labels, n_classes, check_weights(sample_weight, X), label_smoothing)
     validation = None
     if early_stopping:
@@ -306,7 +311,8 @@ def _report(row: HistoryRow, result: Result, callback: Callback | None, verbose:
             f"sweep {row.sweep:5d}  loss {row.loss:.4e}  separated {row.separated_loss:.4e}  "
             f"accuracy {100 * row.accuracy:6.2f} %{held_out}  {row.seconds:8.2f} s"
         )
-    return callback is not None and callback(row) is True
+    answer = False if callback is None else callback(row)
+    return isinstance(answer, bool | np.bool_) and bool(answer)
 
 
 def _check_support(method: Solver, solver: str | Solver, **wanted: bool) -> None:

@@ -13,6 +13,8 @@ from .kernels.activation import ACTIVATION_CODES
 __all__ = [
     "check_activation",
     "check_choice",
+    "check_flag",
+    "check_generator",
     "check_inputs",
     "check_integer",
     "check_labels",
@@ -233,6 +235,27 @@ def check_number(
             f"{brackets[1]}, got {value!r}"
         )
     return number
+
+
+def check_flag(value: Any, name: str) -> bool:
+    """Return `value` as a bool, or raise an error that names it."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def check_generator(random_state: Any) -> np.random.Generator:
+    """Return a random generator for None, a non-negative integer or a generator."""
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if random_state is None:
+        return np.random.default_rng()
+    if isinstance(random_state, bool | np.bool_) or not isinstance(random_state, numbers.Integral):
+        raise TypeError(
+            "random_state must be None, an integer or a numpy.random.Generator, got "
+            f"{random_state!r}"
+        )
+    return np.random.default_rng(check_integer(random_state, "random_state", minimum=0))
 
 
 def check_choice(value: Any, name: str, choices: Sequence[str]) -> str:

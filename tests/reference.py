@@ -229,7 +229,7 @@ class Reference:
         in_W, in_b = self.output_gradient()
         e = cross_entropy(self.surrogate_logits(), y)
         if start is None:
-            start = 1 / (np.sum(np.sum(S**2, axis=1) * (4 + 2 * e)) + 2 * c)
+            start = 1 / (np.sum((np.sum(S**2, axis=1) + self.output_bias) * (4 + 2 * e)) + 2 * c)
         for k in range(max_trials):
             step = start * shrink**k
             W, b = self.W[L] - step * in_W, self.b[L] - step * in_b

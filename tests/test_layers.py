@@ -170,7 +170,7 @@ def test_the_gradient_of_the_true_loss_has_weights_and_smoothed_targets(
 
 
 def test_a_subset_of_the_loss_takes_labels_and_weights_along():
-    U, y, c, loss = draw_loss(np.float64, weighted=True, smoothing=0.1)
+    _, y, c, loss = draw_loss(np.float64, weighted=True, smoothing=0.1)
     subset = loss.take(slice(5, 17))
     assert (subset.n_outputs, subset.label_smoothing) == (4, 0.1)
     np.testing.assert_array_equal(subset.y, y)

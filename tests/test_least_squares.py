@@ -129,12 +129,13 @@ def test_fewer_rows_than_columns_are_solved_with_minimum_norm(p):
     np.testing.assert_allclose(solution.X, wanted, rtol=1e-8, atol=1e-9)
 
 
-def test_the_limit_of_the_condition_can_be_set():
+def test_the_rounding_unit_sets_the_limits_of_the_condition():
     S = matrix_of_condition(60, 8, 1e3)
     gram, rhs = S.T @ S, targets(S).T @ S
     factor = merge_triangular([np.hstack([S, targets(S)])], 8)
     assert solve_normal_equations(gram, rhs, lambda: factor, 1e-12).method == "cholesky"
-    assert solve_normal_equations(gram, rhs, lambda: factor, 1e-2).method == "qr"
+    assert solve_normal_equations(gram, rhs, lambda: factor, 1e-5).method == "qr"
+    assert solve_normal_equations(gram, rhs, lambda: factor, 1e-2).method == "svd"
 
 
 @pytest.mark.parametrize("sizes", [(40,), (16, 16, 8), (2, 3, 35), (1,), (3, 2)])
@@ -254,6 +255,22 @@ def test_qr_with_a_ridge_solves_the_stacked_system(make_problem, refresh_state):
         return np.sum((S @ W.T - T) ** 2) + eta * np.sum(W**2)
 
     assert objective(state.W[2]) == pytest.approx(objective(wanted), rel=1e-6)
+
+
+def test_qr_with_a_ridge_shrinks_what_the_residual_does_not_see(make_problem, refresh_state):
+    # As above, but layer 2 fits already: only the ridge moves W_2, and only where S_1 is small.
+    problem, state = make_problem((4, 5, 4, 2), n=N, rows=7)
+    state.W[1][1], state.b[1][1] = state.W[1][0], state.b[1][0]
+    noise = np.random.default_rng(0).normal(size=state.A[1].shape)
+    state.A[1][...] = Reference.of(problem, state).prediction(1) + 1e-9 * noise
+    state.A[2][...] = Reference.of(problem, state).prediction(2)
+    refresh_state(problem, state)
+    before = Reference.of(problem, state)
+    assert LayerWeights(2, "none").update(problem, state).method == "qr"
+    S, T = before.features(1), before.A[2] - before.b[2]
+    wanted = ridge_least_squares(S, T, before.ridge(2))
+    assert np.abs(wanted - before.W[2]).max() > 0.01
+    np.testing.assert_allclose(state.W[2], wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("proximal", [1e-12, 1e-2, 1.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import numpy as np
@@ -25,7 +26,7 @@ def test_sample_blocks_cover_every_row_once_and_in_order(n, width, itemsize):
     blocks = sample_blocks(n, width, itemsize)
     assert blocks[0].start == 0
     assert blocks[-1].stop == n
-    assert all(a.stop == b.start for a, b in zip(blocks[:-1], blocks[1:], strict=True))
+    assert all(a.stop == b.start for a, b in itertools.pairwise(blocks))
     assert all(0 < block.stop - block.start <= 2048 for block in blocks)
 
 
@@ -101,11 +102,15 @@ def test_blas_has_one_thread_inside_a_team_and_the_former_number_after_it(n_thre
 
 
 def test_an_exception_leaves_neither_threads_nor_limits_behind():
+    def work():
+        with Team(3) as team:
+            team.map(lambda rows, ws: None, row_blocks(6, 1))
+            raise RuntimeError
+
     before = blas_threads()
     threads = threading.active_count()
-    with pytest.raises(RuntimeError), Team(3) as team:
-        team.map(lambda rows, ws: None, row_blocks(6, 1))
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        work()
     assert blas_threads() == before
     assert threading.active_count() == threads
 

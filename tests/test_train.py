@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 import warnings
@@ -83,10 +84,10 @@ def test_the_circle_is_learnt(dtype):
     result = train(
         X.astype(dtype), y, hidden_layer_sizes=(50, 50), max_iter=40, tol=0, random_state=0
     )
-    assert result.history[-1].accuracy >= 0.97
+    assert result.history[-1].accuracy >= 0.99
     assert result.history[-1].loss < 0.5 * result.history[0].loss
     unseen, labels = make_circle(2000, random_state=1)
-    assert np.mean(result.predict(unseen) == labels) >= 0.96
+    assert np.mean(result.predict(unseen) == labels) >= 0.97
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -169,7 +170,7 @@ def test_it_has_converged_after_some_sweeps_in_a_row_below_tol(blobs, patience):
     result = short(*blobs, tol=0.5, n_iter_no_change=patience, max_iter=50)
     assert result.status is Status.CONVERGED
     LS = [row.separated_loss for row in result.history]
-    quiet = [a - b <= 0.5 * a for a, b in zip(LS[:-1], LS[1:], strict=True)]
+    quiet = [a - b <= 0.5 * a for a, b in itertools.pairwise(LS)]
     assert all(quiet[-patience:])
     for k in range(patience, len(quiet)):
         assert not all(quiet[k - patience : k])
@@ -205,7 +206,6 @@ def test_other_answers_of_the_callback_do_not_stop(blobs, answer):
     assert short(*blobs, callback=lambda row: answer, max_iter=2).status is Status.MAX_ITER
 
 
-@pytest.mark.xfail(reason="train compares with 'is True'")
 def test_the_true_of_numpy_stops_as_well(blobs):
     result = short(*blobs, callback=lambda row: np.bool_(True))
     assert result.status is Status.CALLBACK
@@ -235,7 +235,6 @@ def test_it_returns_the_last_finite_weights_when_the_loss_is_no_longer_finite(bl
     assert "float64" in result.message
 
 
-@pytest.mark.xfail(reason="the overflow in e_n^2 is a RuntimeWarning first")
 def test_inputs_too_large_for_the_precision_are_reported_as_not_finite(blobs):
     X, y = blobs
     result = short((X * 1e30).astype(np.float32), y, activation="identity")
@@ -312,7 +311,8 @@ def frozen(array):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize(
-    "layout", [frozen, spaced, np.asfortranarray, np.ndarray.tolist, lambda X: X[::-1].copy()[::-1]]
+    "layout",
+    [frozen, spaced, np.asfortranarray, np.ndarray.tolist, lambda X: X[::-1].copy()[::-1]],
 )
 @pytest.mark.parametrize("hidden", [(), HIDDEN])
 def test_the_layout_of_the_inputs_does_not_matter_and_they_are_never_changed(
@@ -456,7 +456,6 @@ def test_a_solver_object_can_be_used_again(blobs):
 
 
 @pytest.mark.parametrize("hidden", [(), (3,)])
-@pytest.mark.xfail(reason="OutputWeights divides by a curvature that leaves out the bias")
 def test_only_an_output_bias_can_be_trained_when_all_features_are_zero(hidden):
     y = np.array([0, 0, 0, 1])
     result = train(

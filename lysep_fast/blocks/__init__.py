@@ -2,7 +2,19 @@
 
 from .auxiliaries import Auxiliaries
 from .base import Block, Step
+from .co_moving_weights import CoMovingWeights
+from .joint_auxiliaries import JointAuxiliaries
+from .newton_output import NewtonOutput
 from .output import OutputWeights
 from .weights import LayerWeights
 
-__all__ = ["Auxiliaries", "Block", "LayerWeights", "OutputWeights", "Step"]
+__all__ = [
+    "Auxiliaries",
+    "Block",
+    "CoMovingWeights",
+    "JointAuxiliaries",
+    "LayerWeights",
+    "NewtonOutput",
+    "OutputWeights",
+    "Step",
+]

@@ -25,7 +25,8 @@ class Step:
     trials : float
         Objective evaluations (mean over rows for row-wise line searches).
     method : str
-        How the update was found: ``"cholesky"``, ``"qr"``, ``"svd"`` or ``"gradient"``.
+        How the update was found: ``"cholesky"``, ``"qr"``, ``"svd"``, ``"gradient"`` or
+        ``"gauss-newton"``.
     rcond : float
         Reciprocal condition estimate of the factorised matrix; NaN for gradient steps.
     """

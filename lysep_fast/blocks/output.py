@@ -103,7 +103,7 @@ class OutputWeights:
 
     @staticmethod
     def _gradient(problem: Problem, state: State) -> tuple[np.ndarray, np.ndarray, float]:
-        """Return the gradients in W_L and b_L and a bound of the curvature in W_L."""
+        """Return the gradients in W_L and b_L and a bound of the curvature."""
         network, L = problem.network, state.depth
         layer, feature = network.layer(L), network.features[L - 1]
 
@@ -116,7 +116,7 @@ class OutputWeights:
             e2 = ws.array("value", (A.shape[0],), A.dtype)
             problem.loss.squares_gradient(U, rows, e2, U)
             # e_n^2 has curvature at most 2 |p - y|^2 + 2 e_n <= 4 + 2 e_n in the logits.
-            squares = np.einsum("ij,ij->i", S, S)
+            squares = np.einsum("ij,ij->i", S, S) + float(network.output_bias)
             bound = float(np.dot(squares, 4.0 + 2.0 * np.sqrt(e2)))
             G = layer.correlation(U, S, ws.array("G", layer.weight_shape, S.dtype))
             return G, U.sum(axis=0, dtype=np.float64), bound

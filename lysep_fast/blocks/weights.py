@@ -25,7 +25,7 @@ from .base import Step
 __all__ = ["BIAS_MODES", "LayerWeights"]
 
 BIAS_MODES = ("after", "joint", "none")
-_DAMPING = (1.0, 0.25, 0.0625, 0.0)
+_DAMPING = (1.0, 0.25, 0.0625)
 
 
 class LayerWeights:
@@ -59,27 +59,26 @@ class LayerWeights:
     def update(self, problem: Problem, state: State) -> Step:
         """Solve for the weights in place; F does not increase.
 
-        With the Frobenius norm the full step is the minimiser.  In any other norm the solve
-        minimises a model of F, and rounding can spoil a nearly singular one: the step is damped
-        towards the old weights until F does not rise.
+        A well-conditioned solve in the Frobenius norm is the minimiser and is taken as it is.
+        Rounding can spoil a nearly singular one, and in another norm the solve minimises a model
+        of F only: such a step is measured first and damped towards the old weights until F does
+        not rise.
         """
         l, objective = self.layer, problem.objective
         eta = objective.ridge(l, state)
         solution, dW, db = self._solve(problem, state, eta)
+        sure = solution.method == "cholesky" and objective.norm == "frobenius"
         before = state.r2[l] + eta * state.nu[l]
-        W_old, b_old = state.W[l].copy(), state.b[l].copy()
-        taken = 0.0
-        for share in _DAMPING:
-            r2 = self._shift(problem, state, (share - taken) * dW, (share - taken) * db)
-            taken = share
-            state.W[l][...] = W_old + share * dW
-            state.b[l][...] = b_old + share * db
-            nu = objective.squared_norm(l, state.W[l])
-            if r2 + eta * nu <= before:
-                break
-        state.r2[l], state.nu[l] = r2, nu
-        trials = 1.0 + _DAMPING.index(taken)
-        return Step(self.name, taken, trials, solution.method, solution.rcond)
+        for trials, share in enumerate(_DAMPING, start=1):
+            W = (state.W[l] + share * dW).astype(state.W[l].dtype, copy=False)
+            nu = objective.squared_norm(l, W)
+            step = (share * dW, share * db)
+            if sure or self._shift(problem, state, *step, commit=False) + eta * nu <= before:
+                state.r2[l] = self._shift(problem, state, *step, commit=True)
+                state.nu[l], state.W[l][...] = nu, W
+                state.b[l] += share * db
+                return Step(self.name, share, float(trials), solution.method, solution.rcond)
+        return Step(self.name, 0.0, float(len(_DAMPING)), solution.method, solution.rcond)
 
     def _sums(
         self, problem: Problem, state: State
@@ -125,9 +124,9 @@ class LayerWeights:
             lhs = np.block([[lhs, s_sum[:, None]], [s_sum[None, :], np.full((1, 1), float(n))]])
             rhs = np.hstack([rhs, r_sum[:, None]])
         # Sums formed in float32 carry its rounding: the condition they can stand is smaller.
-        limit = 8 * lhs.shape[0] * float(np.finfo(state.W[1].dtype).eps)
+        eps = float(np.finfo(state.W[1].dtype).eps)
         solution = solve_normal_equations(
-            lhs, rhs, lambda: self._factorise(problem, state, eta, damping, joint), limit
+            lhs, rhs, lambda: self._factorise(problem, state, eta, damping, joint), eps
         )
         if joint:
             return solution, solution.X[:, :-1], solution.X[:, -1]
@@ -170,8 +169,10 @@ class LayerWeights:
             ridge[:, columns:] = -eta / np.sqrt(damping) * state.W[l].T
         return merge_triangular([*parts, ridge], columns)
 
-    def _shift(self, problem: Problem, state: State, dW: np.ndarray, db: np.ndarray) -> float:
-        """Move the residual along with the weights and return the new ``||R_l||^2``."""
+    def _shift(
+        self, problem: Problem, state: State, dW: np.ndarray, db: np.ndarray, commit: bool
+    ) -> float:
+        """Return ``||R_l||^2`` after the increments; `commit` moves the residual along."""
         l = self.layer
         layer, feature = problem.network.layer(l), problem.network.features[l - 1]
         dtype = state.W[l].dtype
@@ -181,6 +182,10 @@ class LayerWeights:
             A, R = state.A[l - 1][rows], state.R[l][rows]
             S = feature.forward(A, ws.array("S", A.shape, A.dtype))
             P = layer.apply(S, dW, ws.array("P", R.shape, R.dtype))
+            if not commit:
+                trial = ws.array("trial", R.shape, R.dtype)
+                trial[:] = R
+                R = trial
             return (float(shift_residual(R, P, db)),)
 
         (r2,) = problem.team.sum(task, problem.blocks)

@@ -48,7 +48,7 @@ def solve_normal_equations(
     gram: np.ndarray,
     rhs: np.ndarray,
     factorise: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None,
-    rcond_limit: float | None = None,
+    eps: float | None = None,
 ) -> Solution:
     """Solve ``X gram = rhs`` for a symmetric positive semi-definite `gram`.
 
@@ -62,18 +62,20 @@ def solve_normal_equations(
         Called when `gram` is too ill-conditioned; returns the triangular factor ``T (p, p)`` of
         the stacked matrix and ``Z = Q' [R; ...]``, shape (p, m).  Without it, a truncated
         eigendecomposition of `gram` is used.
-    rcond_limit : float, optional
-        Cholesky is trusted while the estimated reciprocal condition exceeds this; default
-        ``8 p eps``.
+    eps : float, optional
+        Rounding unit of the data the sums were formed from, default float64's.  Cholesky is
+        trusted while the estimated reciprocal condition exceeds ``8 p eps``; below ``p eps`` a
+        triangular factor counts as rank-deficient.
 
     Returns
     -------
     Solution
-        Minimum-norm solution when the problem is rank-deficient.
+        When the problem is rank-deficient, the solution of minimum norm in columns scaled to
+        unit length.
     """
     p = gram.shape[0]
-    eps = np.finfo(np.float64).eps
-    limit = 8 * p * eps if rcond_limit is None else rcond_limit
+    eps = float(np.finfo(np.float64).eps) if eps is None else eps
+    limit = 8 * p * eps
     # Symmetric diagonal scaling: badly scaled columns are no reason to leave Cholesky.
     diagonal = np.diag(gram)
     scale = np.where(diagonal > 0.0, diagonal, 1.0) ** -0.5
@@ -90,17 +92,16 @@ def solve_normal_equations(
             return Solution(np.ascontiguousarray(X.T * scale), "cholesky", float(rcond), p)
     if factorise is None:
         values, vectors = scipy.linalg.eigh(scaled, check_finite=False)
-        keep = values > max(limit, eps * p) * max(values[-1], 0.0)
+        keep = values > limit * max(values[-1], 0.0)
         V = vectors[:, keep]
         X = ((rhs * scale) @ V / values[keep]) @ V.T * scale
         return Solution(X, "svd", float(rcond), int(np.count_nonzero(keep)))
-    return _solve_triangular(*factorise())
+    return _solve_triangular(*factorise(), eps)
 
 
-def _solve_triangular(T: np.ndarray, Z: np.ndarray) -> Solution:
+def _solve_triangular(T: np.ndarray, Z: np.ndarray, eps: float) -> Solution:
     """Solve ``T X' = Z`` by substitution, or by a truncated SVD when T is near-singular."""
     p = T.shape[0]
-    eps = np.finfo(np.float64).eps
     norms = np.sqrt(np.sum(T * T, axis=0))
     scale = np.where(norms > 0.0, norms, 1.0) ** -1.0
     scaled = T * scale

@@ -111,7 +111,8 @@ class CrossEntropy:
 
     def _loss_sums(self, rows: slice, e: np.ndarray) -> tuple[float, float]:
         if self.sample_weight is None:
-            return float(np.sum(e, dtype=np.float64)), float(np.vdot(e, e))
+            wide = e.astype(np.float64, copy=False)
+            return float(np.sum(wide)), float(np.dot(wide, wide))
         c = self.sample_weight[rows]
         return float(np.dot(c, e)), float(np.dot(c, e * e))
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
+from .averaging import MovingAverage
 from .parameters import Parameters
 
-__all__ = ["LayerMetric", "measured_weights"]
+__all__ = ["LayerMetric", "MovingMetric", "measured_weights"]
 
 
 def measured_weights(sizes: np.ndarray, floor: float = 1e-12) -> np.ndarray:
@@ -59,3 +60,62 @@ class LayerMetric:
             np.divide(solved.T, self.weights[l], out=out.layers[l], casting="same_kind")
             if not out.network.has_bias(l):
                 out.layers[l][:, -1] = 0.0
+
+
+class MovingMetric:
+    """One layer's Gram matrix as a moving average over mini-batches, with its damped inverse.
+
+    ``M <- a M + (1-a) S~'S~/B``; ``(M + mu (tr M / rank) I)^-1`` is renewed after updates
+    1, 2, 3, 5, 9, 17, ... and from then on after every `period` updates.
+
+    Parameters
+    ----------
+    size : int
+        Number of columns of S~.
+    rank : int
+        Number of columns that are not zero throughout, for the mean eigenvalue.
+    dtype : dtype
+        float64 or float32.
+    mu : float
+        Damping relative to the mean eigenvalue, positive.
+    limit : float
+        Weight a of the past in the long run.
+    period : int
+        Updates between inverses in the long run.
+    """
+
+    def __init__(
+        self, size: int, rank: int, dtype: np.dtype, *, mu: float, limit: float, period: int
+    ) -> None:
+        self.average = MovingAverage(np.empty((size, size), dtype), limit)
+        self.inverse = np.eye(size, dtype=dtype)
+        self.rank, self.mu, self.period = rank, mu, period
+        self._next = 1
+        self._potrf, self._potri = scipy.linalg.get_lapack_funcs(
+            ("potrf", "potri"), (self.inverse,)
+        )
+
+    def update(self, gram: np.ndarray) -> bool:
+        """Take in the Gram matrix of a batch; return whether the inverse was renewed."""
+        self.average.take(gram)
+        if self.average.count < self._next:
+            return False
+        self._next += min(self._next, self.period)
+        self.renew()
+        return True
+
+    def renew(self) -> None:
+        """Invert; matrices that are not finite leave the former inverse in place."""
+        damped = self.average.value.copy()
+        damping = self.mu * float(np.trace(damped, dtype=np.float64)) / self.rank
+        damped.flat[:: len(damped) + 1] += damping + float(np.finfo(damped.dtype).tiny)
+        # In column order the transpose of a symmetric matrix is the matrix: no copies.
+        factor, failed = self._potrf(damped.T, lower=True, overwrite_a=True, clean=False)
+        if failed:
+            return
+        half, failed = self._potri(factor, lower=True, overwrite_c=True)
+        if failed:
+            return
+        np.copyto(self.inverse, half.T)
+        lower = np.tril_indices(len(damped), -1)
+        self.inverse[lower] = self.inverse.T[lower]

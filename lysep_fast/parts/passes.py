@@ -119,6 +119,8 @@ def gradient_pass(
     team: Team,
     *,
     grams: bool = False,
+    gram_stride: int = 1,
+    doubt_out: np.ndarray | None = None,
 ) -> GradientPass:
     """Run a forward and a backward pass, with the layers' Gram matrices if asked for.
 
@@ -134,6 +136,10 @@ def gradient_pass(
         Threads.
     grams : bool
         Whether to sum the Gram matrices.
+    gram_stride : int
+        Every how many rows of a block enter the Gram matrices.
+    doubt_out : ndarray, shape (len(batch),), optional
+        Overwritten with ``c_n q_n`` of every sample.
 
     Returns
     -------
@@ -149,8 +155,10 @@ def gradient_pass(
         sums: list[Any] = []
         doubt = ws.array("doubt", (k,), dtype)
         sums += batch.loss.measure_gradient(U, rows, ws, delta, doubt)
-        root = np.sqrt(doubt)
-        sums.append(float(np.sum(doubt, dtype=np.float64)))
+        if doubt_out is not None:
+            doubt_out[rows] = doubt
+        root = np.sqrt(doubt[::gram_stride])
+        sums.append(float(np.sum(doubt[::gram_stride], dtype=np.float64)))
         for l in range(L, 0, -1):
             layer = network.layer(l)
             weight_gradient = ws.array(f"gradient {l}", layer.weight_shape, dtype)
@@ -160,7 +168,7 @@ def gradient_pass(
                 float(np.vdot(delta, delta)),
             ]
             if grams:
-                sums += _weighted_gram(layer.n_inputs, S[l - 1], root, ws, l)
+                sums += _weighted_gram(layer.n_inputs, S[l - 1][::gram_stride], root, ws, l)
             if l > 1:
                 lower = ws.array(f"delta {l % 2}", S[l - 1].shape, dtype)
                 delta = layer.adjoint(delta, W[l], lower)

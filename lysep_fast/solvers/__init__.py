@@ -2,6 +2,7 @@
 
 from .alternating import Alternating
 from .base import SOLVERS, Solver, make_solver
+from .mini_batch import MiniBatch
 from .quasi_newton import QuasiNewton
 
-__all__ = ["SOLVERS", "Alternating", "QuasiNewton", "Solver", "make_solver"]
+__all__ = ["SOLVERS", "Alternating", "MiniBatch", "QuasiNewton", "Solver", "make_solver"]

@@ -1,24 +1,46 @@
-"""Alternating minimisation of the separated loss (Algorithm 1)."""
+"""Alternating minimisation of the separated loss: Algorithm 1, and with co-moving auxiliaries.
+
+``paper``      W_L  ->  A_{L-1}  ->  (W_l, b_l  ->  A_{l-1})  for l = L-1 .. 2  ->  W_1, b_1
+``co-moving``  W_L by Newton  ->  all hidden (W_l, b_l) at once, all auxiliaries moving along
+
+In the literal method a fixed A pins every weight solve through the samples that fit well, so
+hidden layers barely train; where the auxiliaries move along with the weights they do.
+"""
 
 from __future__ import annotations
 
-from ..blocks import Auxiliaries, LayerWeights, OutputWeights, Step
+from ..blocks import (
+    Auxiliaries,
+    CoMovingWeights,
+    LayerWeights,
+    NewtonOutput,
+    OutputWeights,
+    Step,
+)
 from ..blocks.auxiliaries import LINE_SEARCHES
 from ..objective import Problem
 from ..state import State
 from ..sweep import Sweep, alternating_order
 from ..validation import check_choice, check_integer, check_number
 
-__all__ = ["Alternating"]
+__all__ = ["VARIANTS", "Alternating"]
+
+VARIANTS = ("paper", "co-moving")
 
 
 class Alternating:
-    """Algorithm 1: closed-form hidden weights, gradient steps on W_L and on the auxiliaries.
-
-    The separated loss F never increases (monotone backtracking and exact minimisers).
+    """Sweeps over weights and auxiliaries that never increase the separated loss F.
 
     Parameters
     ----------
+    variant : {"paper", "co-moving"}, default "paper"
+        ``"paper"`` is Algorithm 1: closed-form hidden weights, gradient steps on W_L and on the
+        auxiliaries.  ``"co-moving"`` needs about a hundredth of its sweeps; it knows the options
+        `mu` and `momentum` only.
+    mu : float, default 1e-8
+        Damping at the start of ``"co-moving"``, see `lysep_fast.blocks.CoMovingWeights`.
+    momentum : bool, default True
+        Whether a step of ``"co-moving"`` carries on the last one.
     line_search : {"row", "matrix"}, default "row"
         One step length per sample of an auxiliary, or one for the whole matrix.
     step : "curvature" or float, default "curvature"
@@ -55,13 +77,16 @@ class Alternating:
 
     promise = "F"
     auxiliaries = True
-    init = "uniform"
+    init: str
     evaluation = None
     supports: tuple[str, ...] = ()
 
     def __init__(
         self,
         *,
+        variant: str = "paper",
+        mu: float = 1e-8,
+        momentum: bool = True,
         line_search: str = "row",
         step: float | str = "curvature",
         reach: float = 4.0,
@@ -74,6 +99,10 @@ class Alternating:
         bias: str = "after",
         proximal: float = 0.0,
     ) -> None:
+        self.variant = check_choice(variant, "variant", VARIANTS)
+        self.init = "uniform" if variant == "paper" else "normalised"
+        self.mu = check_number(mu, "mu", 0.0)
+        self.momentum = bool(momentum)
         self.line_search = check_choice(line_search, "line_search", LINE_SEARCHES)
         if isinstance(step, str) and step != "curvature":
             raise ValueError(f"step must be 'curvature' or a positive number, got {step!r}")
@@ -95,6 +124,20 @@ class Alternating:
 
     def start(self, problem: Problem, state: State) -> None:
         """Lay out the sweep for the problem's depth."""
+        if self.variant == "paper":
+            self.sweep = self._paper_sweep(problem.network.depth)
+        elif problem.network.depth == 1:
+            self.sweep = Sweep((NewtonOutput(),))
+        else:
+            weights = CoMovingWeights(mu=self.mu, momentum=self.momentum)
+            self.sweep = Sweep((NewtonOutput(), weights))
+
+    def step(self, problem: Problem, state: State) -> list[Step]:
+        """Do one sweep in place."""
+        return self.sweep(problem, state)
+
+    def _paper_sweep(self, depth: int) -> Sweep:
+        """Return the blocks of Algorithm 1 in their order."""
         output = OutputWeights(
             self.output_step,
             shrink=self.shrink,
@@ -117,8 +160,4 @@ class Alternating:
         def weights(l: int) -> LayerWeights:
             return LayerWeights(l, self.bias, self.proximal)
 
-        self.sweep = Sweep(alternating_order(problem.network.depth, output, auxiliaries, weights))
-
-    def step(self, problem: Problem, state: State) -> list[Step]:
-        """Do one sweep in place."""
-        return self.sweep(problem, state)
+        return Sweep(alternating_order(depth, output, auxiliaries, weights))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ..blocks import Step
@@ -9,6 +11,7 @@ from ..objective import Problem
 from ..parts.passes import Evaluation
 from ..state import State
 from .alternating import Alternating
+from .mini_batch import MiniBatch
 from .quasi_newton import QuasiNewton
 
 __all__ = ["SOLVERS", "Solver", "make_solver"]
@@ -37,7 +40,11 @@ class Solver(Protocol):
         ...
 
 
-SOLVERS: dict[str, type[Any]] = {"alternating": Alternating, "quasi-newton": QuasiNewton}
+SOLVERS: dict[str, type[Any]] = {
+    "alternating": Alternating,
+    "quasi-newton": QuasiNewton,
+    "mini-batch": MiniBatch,
+}
 
 
 def make_solver(solver: str | Solver, options: dict[str, Any] | None = None) -> Solver:
@@ -51,13 +58,27 @@ def make_solver(solver: str | Solver, options: dict[str, Any] | None = None) -> 
         If an option does not exist for the solver.
     """
     if not isinstance(solver, str):
+        if isinstance(solver, type) or not callable(getattr(solver, "step", None)):
+            raise TypeError(
+                f"solver must be one of {sorted(SOLVERS)} or a solver object such as "
+                f"lysep_fast.solvers.Alternating(), got {solver!r}"
+            )
         if options:
             raise ValueError(
-                "solver_options only go with a solver's name; give them to the solver object "
-                f"{solver!r} instead"
+                f"solver_options={options!r} only go with a solver's name; give them to the "
+                f"solver object {solver!r} instead"
             )
         return solver
     if solver not in SOLVERS:
         raise ValueError(f"solver must be one of {sorted(SOLVERS)}, got {solver!r}")
+    if options is not None and not isinstance(options, Mapping):
+        raise TypeError(f"solver_options must be a dict or None, got {options!r}")
+    known = inspect.signature(SOLVERS[solver]).parameters
+    for name, value in (options or {}).items():
+        if name not in known:
+            raise TypeError(
+                f"solver_options has {name}={value!r}, which solver={solver!r} does not know; it "
+                f"takes {', '.join(known)}"
+            )
     made: Solver = SOLVERS[solver](**(options or {}))
     return made

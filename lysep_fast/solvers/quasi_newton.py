@@ -34,6 +34,7 @@ class _Point:
     theta: np.ndarray
     measured: GradientPass
     loss: float
+    doubt: np.ndarray
     slope: float = 0.0
 
 
@@ -48,10 +49,15 @@ class QuasiNewton:
         Damping of the Gram matrices relative to their mean eigenvalue.
     history : int, default 10
         Pairs of the limited-memory recursion.
+    first_share : float, default 0.25
+        Share of the samples, drawn at random, that the first steps work on; they leave it when it
+        is fitted better than the rest.
     working_set : float, default 1e-3
         Share of the total doubt ``1 - p_y`` that the samples left out may carry; 0 keeps all.
     refresh : int, default 5
         Steps between new working sets.
+    metric_stride : int, default 1
+        Every how many samples enter the Gram matrices.
     max_trials : int, default 20
         Bound on the trials of one line search.
     """
@@ -65,29 +71,44 @@ class QuasiNewton:
         self,
         *,
         mu: float = 3e-2,
+        mu_min: float = 1e-3,
+        mu_fall: float = 0.8,
+        mu_rise: float = 2.0,
         history: int = 10,
+        first_share: float = 0.25,
         working_set: float = 1e-3,
         refresh: int = 5,
+        metric_stride: int = 1,
         max_trials: int = 20,
     ) -> None:
         self.mu = mu
+        self.mu_min, self.mu_fall, self.mu_rise = mu_min, mu_fall, mu_rise
         self.history = history
+        self.first_share = first_share
         self.working_set = working_set
         self.refresh = refresh
+        self.metric_stride = metric_stride
         self.max_trials = max_trials
 
     def start(self, problem: Problem, state: State) -> None:
-        """Measure the initial network on all samples."""
+        """Measure the initial network on all samples; begin with a random share of them."""
+        n = problem.n_samples
         self.alpha = problem.alpha
         self.memory = LimitedMemory(self.history)
+        self.damping = self.mu
         self.parameters = Parameters.pack(problem.network, state.W, state.b)
         self.all = problem.batch
-        self.doubt = np.empty(len(problem.X), problem.X.dtype)
-        self.batch = self.all
+        self.doubt = np.empty(n, problem.X.dtype)
         self.point: _Point | None = None
         self.evaluation = self._evaluate(problem, state)
-        self.objective = self._objective(self.evaluation, self.parameters.theta)
+        self.objective = self._objective(self.evaluation)
         self.age, self.checkpoint = 0, self.objective
+        self.batch, self.scale, self.warming = self.all, 1.0, False
+        size = max(int(self.first_share * n), min(n, 512))
+        if size < 0.9 * n:
+            chosen = np.sort(problem.rng.choice(n, size, replace=False))
+            self._choose(problem, chosen, scale=n / size)
+            self.warming = True
 
     def step(self, problem: Problem, state: State) -> list[Step]:
         """Take one step in place; restore the weights if the loss over all samples rose."""
@@ -98,16 +119,25 @@ class QuasiNewton:
         accepted = point is not self.point
         if accepted:
             self._move(state, point.theta)
-            evaluation = self._full_evaluation(problem, state, point)
-            objective = self._objective(evaluation, point.theta)
-            if objective <= self.objective:
-                self.evaluation, self.objective, self.point = evaluation, objective, point
+            evaluation = point.measured.evaluation
+            if self.batch is self.all:
+                self.doubt[:] = point.doubt
             else:
-                accepted = False
+                evaluation = self._evaluate(problem, state)
+            objective = self._objective(evaluation)
+            accepted = objective <= self.objective
         if not accepted:
             return [self._give_up(problem, state, before, trials)]
+        self.evaluation, self.objective, self.point = evaluation, objective, point
+        # Levenberg's rule: trust the metric more while its full steps succeed.
+        factor = self.mu_fall if trials == 1 else self.mu_rise
+        self.damping = min(max(factor * self.damping, self.mu_min), self.mu)
         self.age += 1
-        if self.age >= self.refresh or self.objective < 0.3 * self.checkpoint:
+        if self.warming:
+            # The share is fitted better than the rest: it has taught what it can.
+            if point.loss < 0.7 * objective or objective < 0.3 * self.checkpoint:
+                self._renew_working_set(problem)
+        elif self.age >= self.refresh or objective < 0.3 * self.checkpoint:
             self._renew_working_set(problem)
         return [Step("theta", 1.0, float(trials), "quasi-newton")]
 
@@ -116,7 +146,8 @@ class QuasiNewton:
         self._move(state, before)
         could_change = bool(self.memory.pairs) or self.batch is not self.all
         self.memory.forget()
-        self.batch, self.point, self.age = self.all, None, 0
+        self._choose(problem, None)
+        self.age, self.warming = 0, False
         return Step("theta", 1e-3 if could_change else 0.0, float(trials), "quasi-newton")
 
     def _search(self, problem: Problem, state: State, origin: _Point) -> tuple[_Point, int]:
@@ -171,22 +202,30 @@ class QuasiNewton:
     def _metric(self, problem: Problem, measured: GradientPass) -> LayerMetric:
         weight = max(measured.gram_weight, np.finfo(float).tiny)
         grams = [gram / weight for gram in measured.grams]
-        return LayerMetric(grams, measured_weights(measured.sizes), self.mu)
+        return LayerMetric(grams, measured_weights(measured.sizes), self.damping)
 
     def _measure(self, problem: Problem, state: State, theta: np.ndarray) -> _Point:
         """Run a gradient pass over the working set at `theta`."""
         self._move(state, theta)
+        doubt = np.empty(len(self.batch), theta.dtype)
         measured = gradient_pass(
-            problem.network, state.W, state.b, self.batch, problem.team, grams=True
+            problem.network,
+            state.W,
+            state.b,
+            self.batch,
+            problem.team,
+            grams=True,
+            gram_stride=self.metric_stride,
+            doubt_out=doubt,
         )
-        n = problem.n_samples
-        measured.gradient.theta[:] /= n
-        loss = measured.evaluation.loss / n
+        factor = self.scale / problem.n_samples
+        measured.gradient.theta[:] *= theta.dtype.type(factor)
+        loss = measured.evaluation.loss * factor
         if self.alpha:
             for own, mine in zip(measured.gradient.layers, self.parameters.layers, strict=True):
                 own[:, :-1] += self.alpha * mine[:, :-1]
             loss += self._penalty()
-        return _Point(theta, measured, loss)
+        return _Point(theta, measured, loss, doubt)
 
     def _gradient(self, point: _Point) -> np.ndarray:
         return point.measured.gradient.theta
@@ -202,30 +241,28 @@ class QuasiNewton:
             * sum(float(np.sum(np.square(layer[:, :-1]))) for layer in self.parameters.layers)
         )
 
-    def _objective(self, evaluation: Evaluation, theta: np.ndarray) -> float:
+    def _objective(self, evaluation: Evaluation) -> float:
         penalty = self._penalty() if self.alpha else 0.0
         return evaluation.loss / len(self.doubt) + penalty
 
     def _evaluate(self, problem: Problem, state: State) -> Evaluation:
         return evaluate(problem.network, state.W, state.b, self.all, problem.team, self.doubt)
 
-    def _full_evaluation(self, problem: Problem, state: State, point: _Point) -> Evaluation:
-        """Return the losses over all samples; a pass over all of them knows them already."""
-        if self.batch is self.all and self.age + 1 < self.refresh:
-            return point.measured.evaluation
-        return self._evaluate(problem, state)
-
-    def _renew_working_set(self, problem: Problem) -> None:
-        """Choose the samples that still matter; their pairs and metric go on."""
-        self.age, self.checkpoint = 0, self.objective
-        if not self.working_set:
-            return
-        chosen = doubtful_samples(self.doubt, self.working_set, keep=0.1)
-        former = self.batch
+    def _choose(self, problem: Problem, chosen: np.ndarray | None, scale: float = 1.0) -> None:
+        """Go on with the chosen samples, None for all; their losses count `scale` times."""
+        former, self.scale = self.batch, scale
         if chosen is None:
             self.batch = self.all
         else:
             X = np.ascontiguousarray(problem.X[chosen])
             self.batch = Batch.make(X, problem.loss.take(chosen), problem.network)
-        if self.batch is not self.all or former is not self.all:
+        if self.batch is not former:
             self.point = None
+
+    def _renew_working_set(self, problem: Problem) -> None:
+        """Choose the samples that still matter; the pairs and the metric go on."""
+        self.age, self.checkpoint, self.warming = 0, self.objective, False
+        chosen = None
+        if self.working_set:
+            chosen = doubtful_samples(self.doubt, self.working_set, keep=0.1)
+        self._choose(problem, chosen)

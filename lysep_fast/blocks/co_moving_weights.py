@@ -1,0 +1,270 @@
+"""Hidden weights and biases of all layers at once, the auxiliaries moving along.
+
+With ``S = [S_{l-1}, 1]``, the target ``R*_l = -lambda delta_l / w_l`` of `rank_one`,
+``v_n`` of `newton_output`, the ridge ``eta_l`` (exact, of the residuals R*) and the measured
+weights ``k_l = min(w_l, sum |delta_l|^2 / sum |G|^2)``,
+
+    [dW, db]_l = (R*_l' S - eta_l [W_l, 0]) [ (k_l / w_l) (S' diag(v) S + mu (tr/dim) I)
+                                              + eta_l diag(1, 0) ]^-1
+
+The candidate ``[W, b] + t [dW, db] + beta ([W, b] - former [W, b])`` carries the residuals along:
+every row is synchronised or keeps R, whichever costs less, and takes the rank-one step.  It is
+accepted if and only if F does not rise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..kernels.auxiliaries import row_sums_of_squares
+from ..kernels.joint import add_inner_rows, inject_rows, loss_curvature_rows, scale_rows
+from ..linalg.least_squares import solve_normal_equations
+from ..objective import Problem
+from ..parallel import Workspace
+from ..parts.metric import measured_weights
+from ..state import State
+from .base import Step
+from .joint_rows import ACTIVE_SHARE, JointRows, RowSearch, derivatives
+from .rank_one import back_propagate, gauss_newton_step, inverse_weights
+
+__all__ = ["CoMovingWeights"]
+
+_MU_RANGE = (1e-12, 1e-2)
+
+
+@dataclass
+class _Candidate:
+    """New weights with their norms and the sums of F there."""
+
+    W: list[np.ndarray]
+    b: list[np.ndarray]
+    nu: np.ndarray
+    e2: float
+    r2: np.ndarray
+    moved: float
+    total: float
+
+
+class CoMovingWeights:
+    """One step on ``W_l, b_l``, l < L, and all auxiliaries; F does not increase.
+
+    Step length, damping and momentum are remembered from update to update: an object belongs to
+    one run.
+
+    Parameters
+    ----------
+    mu : float, default 1e-8
+        Damping of the Gram matrices relative to their mean eigenvalue, to start with: halved
+        when the first candidate is accepted, four times larger after every rejected one.
+    momentum : bool, default True
+        Whether candidates carry on the last change with beta = k/(k+3), k = updates since one
+        was rejected.
+    shrink, growth, max_step : float
+        The step length t is multiplied by `shrink` when F rises and by `growth`, up to
+        `max_step`, when the first candidate is accepted.
+    max_trials : int, default 7
+        Bound on the candidates; when all are rejected, the auxiliaries move alone.
+    row_search : RowSearch, optional
+        Line search of the rank-one step.
+    """
+
+    def __init__(
+        self,
+        *,
+        mu: float = 1e-8,
+        momentum: bool = True,
+        shrink: float = 0.3,
+        growth: float = 2.0,
+        max_step: float = 8.0,
+        max_trials: int = 7,
+        row_search: RowSearch | None = None,
+    ) -> None:
+        self.name = "W, b, A"
+        self.mu = mu
+        self.momentum = momentum
+        self.shrink, self.growth, self.max_step = shrink, growth, max_step
+        self.max_trials = max_trials
+        self.row_search = row_search or RowSearch(0.3, 1)
+        self.t, self.age = 1.0, 0
+        self.former: list[np.ndarray] = []
+
+    def touches(self, state: State) -> set[str]:
+        """Return the names of the variables an update may change."""
+        return {f"{letter}{l}" for letter in "WbAR" for l in range(1, state.depth)}
+
+    def update(self, problem: Problem, state: State) -> Step:
+        """Move weights, biases and auxiliaries in place; F does not increase.
+
+        While candidates are tried, the memory of A holds their residuals: A follows from the
+        weights and the accepted residuals by a forward pass at the end.
+        """
+        old = problem.objective.separated_loss(state).total
+        changes, limit = _changes(problem, state, self.mu)
+        if not any(np.any(change) for change in changes):
+            return Step(self.name, 0.0, 0.0, "gauss-newton")
+        theta = [np.hstack([state.W[l], state.b[l][:, None]]) for l in range(1, state.depth)]
+        beta = self.age / (self.age + 3.0) if self.momentum and self.former else 0.0
+        t, accepted = self.t, False
+        for trial in range(1, self.max_trials + 2):
+            moved = [x + t * dx for x, dx in zip(theta, changes, strict=True)]
+            if beta:
+                for x, now, was in zip(moved, theta, self.former, strict=True):
+                    x += beta * (now - was)
+            new = self._candidate(problem, state, moved, limit)
+            accepted = new.total <= old  # a NaN counts as an increase
+            if accepted:
+                break
+            beta, self.age = 0.0, 0
+            t = t * self.shrink if trial < self.max_trials else 0.0
+        self._remember(t, trial)
+        if accepted:
+            self.age, self.former = self.age + 1, theta
+            _take_over(state, new)
+        _settle(problem, state)
+        share = min(t, 1.0) or new.moved
+        return Step(self.name, share if accepted else 0.0, float(trial), "gauss-newton")
+
+    def _remember(self, t: float, trial: int) -> None:
+        """Choose the next first step length and damping."""
+        if trial == 1:
+            self.t, self.mu = min(self.max_step, self.growth * t), 0.5 * self.mu
+        else:
+            self.t, self.mu = max(t, 1e-3), self.mu * 4.0 ** (trial - 1)
+        self.mu = min(max(self.mu, _MU_RANGE[0]), _MU_RANGE[1])
+
+    def _candidate(
+        self, problem: Problem, state: State, theta: list[np.ndarray], limit: np.ndarray
+    ) -> _Candidate:
+        """Return the sums of F at new weights; their residuals go to the memory of A."""
+        objective, dtype, L = problem.objective, problem.X.dtype, state.depth
+        W = [state.W[0], *(np.ascontiguousarray(x[:, :-1], dtype) for x in theta), state.W[L]]
+        b = [state.b[0], *(np.ascontiguousarray(x[:, -1], dtype) for x in theta), state.b[L]]
+        nu = state.nu.copy()
+        for l in range(1, L):
+            nu[l] = objective.squared_norm(l, W[l])
+        w = objective.weights(nu)
+        floor = ACTIVE_SHARE * objective.separated_loss(state).total
+
+        def task(rows: slice, ws: Workspace) -> tuple[float, ...]:
+            joint = JointRows(problem, W, b, w, rows, ws)
+            R = [problem.X[rows], *(a[rows] for a in state.R[1:])]
+            out = [a[rows] for a in state.A]
+            return joint.minimise(R, limit[rows], floor, self.row_search, out)
+
+        e2, *sums, moved, _ = problem.team.sum(task, problem.blocks)
+        n, r2 = problem.n_samples, np.array(sums)
+        total = e2 / n + float(np.sum(w[1:-1] * r2 / n))
+        return _Candidate(W, b, nu, e2, r2, moved / n, total)
+
+
+def _take_over(state: State, new: _Candidate) -> None:
+    """Store an accepted candidate, whose residuals are in the memory of A."""
+    for l in range(1, state.depth):
+        state.W[l][...], state.b[l][...] = new.W[l], new.b[l]
+        state.A[l], state.R[l] = state.R[l], state.A[l]
+    state.nu, state.e2, state.r2[1:] = new.nu, new.e2, new.r2
+
+
+def _settle(problem: Problem, state: State) -> None:
+    """Set the auxiliaries by a forward pass with the residuals injected."""
+    network = problem.network
+
+    def task(rows: slice, ws: Workspace) -> None:
+        S = state.A[0][rows]
+        for l in range(1, state.depth):
+            A = network.layer(l).apply(S, state.W[l], state.A[l][rows])
+            inject_rows(A, state.b[l], state.R[l][rows])
+            if l + 1 < state.depth:
+                S = network.features[l].forward(A, ws.array(f"S {l}", A.shape, A.dtype))
+
+    problem.team.map(task, problem.blocks)
+
+
+def _changes(problem: Problem, state: State, mu: float) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return ``[dW, db]_l``, l = 1..L-1, and ``F_n`` of every row."""
+    w = problem.objective.weights(state.nu)
+    limit = np.empty(problem.n_samples)
+    floor = ACTIVE_SHARE * problem.objective.separated_loss(state).total
+
+    def task(rows: slice, ws: Workspace) -> tuple[Any, ...]:
+        return _row_sums(problem, state, w, rows, ws, limit[rows], floor)
+
+    top, weight, *sums = problem.team.sum(task, problem.blocks)
+    hidden = range(1, state.depth)
+    parts = [sums[i : i + 6] for i in range(0, len(sums), 6)]
+    measured = measured_weights(np.array([0.0, *(part[0] for part in parts), top]))
+    changes, eta = [], 0.0
+    for l, (_, r2, in_W, in_b, gram, total) in zip(hidden, parts, strict=True):
+        # Everything in units of 1/w_l: weights above may be huge or zero.
+        ridge, p = w[l] * eta, len(gram)
+        corner = np.full((1, 1), weight)
+        lhs = np.block([[gram, total[:, None]], [total[None, :], corner]])
+        lhs *= min(w[l], measured[l]) if w[l] > 0.0 else measured[l]
+        lhs.flat[:: p + 2] += mu * float(np.trace(lhs)) / (p + 1)
+        lhs.flat[: p * (p + 1) : p + 2] += ridge
+        rhs = -np.hstack([in_W + ridge * state.W[l], in_b[:, None]])
+        changes.append(solve_normal_equations(lhs, rhs).X)
+        eta = r2 + state.nu[l] * eta
+    return changes, limit
+
+
+def _row_sums(
+    problem: Problem,
+    state: State,
+    w: np.ndarray,
+    rows: slice,
+    ws: Workspace,
+    limit: np.ndarray,
+    floor: float,
+) -> tuple[Any, ...]:
+    """Write ``F_n`` of a block of rows to `limit` and return the sums of those above `floor`.
+
+    They are ``|G|^2`` and ``v``, then per layer ``|delta_l|^2``, ``|R*_l|^2``,
+    ``(lambda delta_l)' [S, 1]`` and ``[S, 1]' diag(v) S``.
+    """
+    network, hidden = problem.network, range(1, state.depth)
+    joint = JointRows(problem, state.W, state.b, w, rows, ws)
+    A = [a[rows] for a in state.A]
+    S_top = ws.array("S", A[-1].shape, A[-1].dtype)
+    G, loss = joint.losses("start", network.features[-1].forward(A[-1], S_top), joint.y)
+    np.square(loss, out=limit, casting="same_kind")
+    active = np.flatnonzero(limit > floor)
+    part = np.empty(len(limit))
+    for l in hidden:
+        row_sums_of_squares(state.R[l][rows], part)
+        limit += w[l] * part
+    G, loss = G[active], loss[active]
+    S, D = derivatives(network, [a[active] for a in A], ws)
+    delta, size = back_propagate(network, state.W, G, D, ws)
+    top, v, inner = (np.zeros(len(active)) for _ in range(3))
+    loss_curvature_rows(G, joint.y[active], loss, top, v)
+    for l in hidden:
+        add_inner_rows(delta[l], state.R[l][rows][active], inner)
+    lam = gauss_newton_step(loss.astype(np.float64), inner, size, w)
+    inverse = inverse_weights(w)
+    root = np.sqrt(v).astype(loss.dtype, copy=False)
+    sums: list[Any] = [float(np.sum(top)), float(np.sum(v))]
+    for l in hidden:
+        target2 = float(np.dot(size[l], np.square(lam * inverse[l])))
+        scale_rows(delta[l], lam)
+        sums += [float(np.sum(size[l])), target2]
+        sums += _layer_sums(delta[l], S[l - 1], root, ws, l)
+    return tuple(sums)
+
+
+def _layer_sums(
+    T: np.ndarray, S: np.ndarray, root: np.ndarray, ws: Workspace, l: int
+) -> Sequence[np.ndarray]:
+    """Return ``T'S``, the column sums of T, ``S'VS`` and ``v'S``, in workspace memory."""
+    p = S.shape[1]
+    V = np.multiply(S, root[:, None], out=ws.array("V", S.shape, S.dtype))
+    return (
+        np.dot(T.T, S, out=ws.array(f"T'S {l}", (T.shape[1], p), S.dtype)),
+        T.sum(axis=0, dtype=np.float64),
+        np.dot(V.T, V, out=ws.array(f"V'V {l}", (p, p), S.dtype)),
+        np.dot(root, V),
+    )

@@ -1,0 +1,265 @@
+"""The auxiliaries of one block of rows, all layers at once: passes and line search.
+
+A row starts synchronised (R = 0) or with its residuals carried along by a forward pass that
+injects them, whichever costs less.  Rows whose loss still matters then take the step of
+`rank_one`, each with a length of its own; the others need no more than that forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..kernels.auxiliaries import row_sums_of_squares
+from ..kernels.joint import add_bias_rows, add_inner_rows, inject_rows, rank_one_rows
+from ..kernels.softmax import cross_entropy_gradient_into
+from ..network import Network
+from ..objective import Problem
+from ..parallel import Workspace
+from .rank_one import back_propagate, gauss_newton_step, inverse_weights
+
+__all__ = ["ACTIVE_SHARE", "JointRows", "RowSearch", "derivatives"]
+
+#: Rows matter while their ``e_n^2`` or residual exceeds this share of the mean of F.
+ACTIVE_SHARE = 1e-6
+
+
+@dataclass
+class _Pass:
+    """A forward pass of some rows: pre-activations and features (index 0 the input), losses."""
+
+    Z: list[np.ndarray]
+    S: list[np.ndarray]
+    G: np.ndarray
+    e: np.ndarray
+
+    def take_over(self, rows: np.ndarray, other: _Pass, flags: np.ndarray) -> None:
+        """Replace `rows` by the flagged rows of another pass; the features stay behind."""
+        for own, new in zip(self.Z[1:], other.Z[1:], strict=True):
+            own[rows] = new[flags]
+        self.G[rows], self.e[rows] = other.G[flags], other.e[flags]
+
+
+@dataclass
+class _Active:
+    """The rows that take the rank-one step, and what it needs."""
+
+    rows: np.ndarray
+    R: list[np.ndarray]
+    delta: list[np.ndarray]
+    lam: np.ndarray
+    value: np.ndarray
+
+
+@dataclass(frozen=True)
+class RowSearch:
+    """Line search of the rank-one step, one step length per row.
+
+    Attributes
+    ----------
+    shrink : float
+        Factor in (0, 1) between trials.
+    max_trials : int
+        Bound on the trials; a row without an accepted trial stays where it started.
+    """
+
+    shrink: float = 0.4
+    max_trials: int = 8
+
+
+class JointRows:
+    """Minimisation over the residuals of one block of rows, which stays in cache.
+
+    Parameters
+    ----------
+    problem : Problem
+        Network, loss and data.
+    W, b : sequences of ndarray
+        Weights and biases, which need not be those of a state.
+    w : ndarray, shape (L+1,)
+        Adaptive weights that belong to `W`.
+    rows : slice
+        The samples.
+    ws : Workspace
+        Scratch memory.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        W: Sequence[np.ndarray],
+        b: Sequence[np.ndarray],
+        w: np.ndarray,
+        rows: slice,
+        ws: Workspace,
+    ) -> None:
+        self.network, self.W, self.b, self.w, self.ws = problem.network, W, b, w, ws
+        self.X, self.y = problem.X[rows], problem.loss.y[rows]
+        self.hidden = range(1, self.network.depth)
+
+    def forward(
+        self,
+        name: str,
+        R: Sequence[np.ndarray] | None = None,
+        pick: np.ndarray | None = None,
+    ) -> _Pass:
+        """Run a forward pass of the picked rows (None: all) with residuals injected.
+
+        Every layer keeps its own arrays under `name` until the next pass of that name.
+        """
+        network, ws = self.network, self.ws
+        X, y = (self.X, self.y) if pick is None else (self.X[pick], self.y[pick])
+        Zs, Ss = [X], [X]
+        for l in self.hidden:
+            layer = network.layer(l)
+            Z = ws.array(f"{name} Z {l}", (len(X), layer.n_outputs), X.dtype)
+            layer.apply(Ss[-1], self.W[l], Z)
+            if R is None:
+                add_bias_rows(Z, self.b[l])
+            else:
+                inject_rows(Z, self.b[l], R[l])
+            Zs.append(Z)
+            Ss.append(
+                network.features[l].forward(Z, ws.array(f"{name} S {l % 2}", Z.shape, X.dtype))
+            )
+        G, e = self.losses(name, Ss[-1], y)
+        return _Pass(Zs, Ss, G, e)
+
+    def losses(self, name: str, S: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``P - Y`` and the losses of the surrogate logits ``S W_L' + b_L``."""
+        L, ws = self.network.depth, self.ws
+        U = ws.array(f"{name} U", (len(S), self.network.widths[L]), S.dtype)
+        e = ws.array(f"{name} e", (len(S),), S.dtype)
+        self.network.layer(L).apply(S, self.W[L], U)
+        add_bias_rows(U, self.b[L])
+        cross_entropy_gradient_into(U, y, e, U)
+        return U, e
+
+    def minimise(
+        self,
+        R: Sequence[np.ndarray],
+        limit: np.ndarray,
+        floor: float,
+        search: RowSearch,
+        R_out: Sequence[np.ndarray],
+        A_out: Sequence[np.ndarray] | None = None,
+    ) -> tuple[float, ...]:
+        """Synchronise the rows where that pays, and take the rank-one step.
+
+        Parameters
+        ----------
+        R : sequence of ndarray
+            Residuals of these rows; ``R[0]`` has as many rows and is not used.
+        limit : ndarray of float64, shape (rows,)
+            Rows whose true ``e_n^2`` is at most this are synchronised without a look at the
+            forward pass with R injected.
+        floor : float
+            Synchronised rows whose ``e_n^2`` is at most this take no further step.
+        search : RowSearch
+            Line search of every row.
+        R_out, A_out : sequences of ndarray
+            Overwritten with the new residuals (may be `R`) and, unless None, the auxiliaries.
+
+        Returns
+        -------
+        tuple of float
+            Sums of ``e_n^2`` and of ``|R_l|^2``, l = 1..L-1; rows moved; trials.
+        """
+        start = self._start(R, limit)
+        active = self._activate(start, R, np.flatnonzero((self.e2 > floor) | (self.keep > 0.0)))
+        for l in self.hidden:
+            R_out[l][...] = 0.0
+            kept = np.flatnonzero(self.keep[active.rows])
+            R_out[l][active.rows[kept]] = active.R[l][kept]
+            if A_out is not None:
+                A_out[l][...] = start.Z[l]
+        t, pick, trials, moved = 1.0, np.arange(len(active.rows)), 0, 0
+        for _ in range(search.max_trials):
+            if not len(pick):
+                break
+            accepted = self._attempt(t, active, pick, R_out, A_out)
+            trials += len(pick)
+            moved += int(np.count_nonzero(accepted))
+            pick = pick[~accepted]
+            t *= search.shrink
+        return (float(np.sum(self.e2)), *np.sum(self.r2[1:-1], axis=1), moved, trials)
+
+    def _start(self, R: Sequence[np.ndarray], limit: np.ndarray) -> _Pass:
+        """Choose every row's starting point.
+
+        ``keep`` is 1.0 where the residual is kept and 0.0 where the row is synchronised.
+        """
+        start = self.forward("start")
+        k = len(self.y)
+        self.keep, self.r2 = np.zeros(k), np.zeros((len(self.w), k))
+        self.e2 = np.square(start.e, dtype=np.float64)
+        pick = np.flatnonzero(~(self.e2 <= limit))
+        if len(pick):
+            own = [a[pick] for a in R]
+            carried = self.forward("carried", own, pick)
+            r2 = np.zeros((len(self.w), len(pick)))
+            for l in self.hidden:
+                row_sums_of_squares(own[l], r2[l])
+            e2 = np.square(carried.e, dtype=np.float64)
+            better = ~(self.e2[pick] <= e2 + self.w[1:-1] @ r2[1:-1])
+            rows = pick[better]
+            start.take_over(rows, carried, better)
+            self.keep[rows], self.e2[rows], self.r2[:, rows] = 1.0, e2[better], r2[:, better]
+        return start
+
+    def _activate(self, start: _Pass, R: Sequence[np.ndarray], rows: np.ndarray) -> _Active:
+        """Back-propagate the given rows from their starting point."""
+        Z = [a[rows] for a in start.Z]
+        D = derivatives(self.network, Z, self.ws)[1]
+        delta, size = back_propagate(self.network, self.W, start.G[rows], D, self.ws)
+        own, inner, keep = [a[rows] for a in R], np.zeros(len(rows)), self.keep[rows]
+        for l in self.hidden:
+            add_inner_rows(delta[l], own[l], inner)
+        e = start.e[rows].astype(np.float64)
+        lam = gauss_newton_step(e, np.where(keep > 0.0, inner, 0.0), size, self.w)
+        value = self.e2[rows] + self.w[1:-1] @ self.r2[1:-1, rows]
+        return _Active(rows, own, delta, lam, value)
+
+    def _attempt(
+        self,
+        t: float,
+        active: _Active,
+        pick: np.ndarray,
+        R_out: Sequence[np.ndarray],
+        A_out: Sequence[np.ndarray] | None,
+    ) -> np.ndarray:
+        """Try ``R + t (R* - R)`` on picked active rows; keep it where F_n does not rise."""
+        everything = len(pick) == len(active.rows)
+        rows, inverse = active.rows[pick], inverse_weights(self.w)
+        keep, lam = self.keep[rows] * (1.0 - t), active.lam[pick]
+        new_R, r2 = [self.X], np.zeros((len(self.w), len(pick)))
+        for l in self.hidden:
+            R, delta = active.R[l], active.delta[l]
+            if not everything:
+                R, delta = R[pick], delta[pick]
+            new_R.append(self.ws.array(f"new R {l}", delta.shape, delta.dtype))
+            rank_one_rows(R, delta, keep, -t * inverse[l] * lam, new_R[l], r2[l])
+        trial = self.forward("trial", new_R, rows)
+        e2 = np.square(trial.e, dtype=np.float64)
+        accepted = e2 + self.w[1:-1] @ r2[1:-1] <= active.value[pick]  # NaN: an increase
+        target = rows[accepted]
+        self.e2[target], self.r2[:, target] = e2[accepted], r2[:, accepted]
+        for l in self.hidden:
+            R_out[l][target] = new_R[l][accepted]
+            if A_out is not None:
+                A_out[l][target] = trial.Z[l][accepted]
+        return accepted
+
+
+def derivatives(
+    network: Network, Z: Sequence[np.ndarray], ws: Workspace
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return ``S_l = s(Z_l)`` and ``s'(Z_l)``, l = 0..L-1, in workspace memory; S_0 is Z_0."""
+    S, D = [Z[0]], [Z[0]]
+    for l in range(1, network.depth):
+        S.append(ws.array(f"active S {l}", Z[l].shape, Z[l].dtype))
+        D.append(ws.array(f"active D {l}", Z[l].shape, Z[l].dtype))
+        network.features[l].forward_with_derivative(Z[l], S[l], D[l])
+    return S, D

@@ -1,0 +1,157 @@
+"""Output layer: damped Newton steps on the surrogate loss.
+
+    f(W) = sum_n e_n^2 + c_L ||W||^2,    c_L = eta_L,    S = S_{L-1} (with a row of ones for b_L)
+    grad = 2 [ (P - Y) * e ]' S + 2 c_L W
+    H    = S' diag(v) S + c_L I + mu (tr/m) I,    v_n = |P - Y|_n^2 + 2 e_n q_n (1 - q_n)
+    dW   = -1/2 grad H^-1 - (mean of the rows of W),  halved until f does not rise.
+
+The losses do not depend on the mean of the logits, so the mean of the rows of W only adds to
+``||W||^2``: it goes at once, and the gradient is taken at the rest.  For two classes the step is
+then Newton's: along the difference of the logits ``2 v_n`` is the exact curvature of ``e_n^2``.
+For more classes H is a metric.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..kernels.joint import add_bias_rows, loss_curvature_rows, scale_rows
+from ..kernels.softmax import cross_entropy_gradient_into
+from ..linalg.least_squares import Solution, solve_normal_equations
+from ..objective import Problem
+from ..parallel import Workspace
+from ..state import State
+from .base import Step
+from .joint_rows import ACTIVE_SHARE
+
+__all__ = ["NewtonOutput"]
+
+
+@dataclass
+class _Point:
+    """Weights of the output layer, f there, and what the next Newton step needs."""
+
+    W: np.ndarray
+    b: np.ndarray
+    e2: float
+    f: float
+    gradient: np.ndarray
+    hessian: np.ndarray
+
+
+class NewtonOutput:
+    """Newton steps on W_L (and b_L when the network has an output bias).
+
+    Parameters
+    ----------
+    steps : int, default 2
+        Newton steps per update.
+    mu : float, default 1e-6
+        Damping relative to the mean eigenvalue of ``S' diag(v) S``.
+    max_trials : int, default 12
+        Bound on the halvings of one step.
+    """
+
+    def __init__(self, *, steps: int = 2, mu: float = 1e-6, max_trials: int = 12) -> None:
+        self.name = "W_L"
+        self.steps = steps
+        self.mu = mu
+        self.max_trials = max_trials
+
+    def touches(self, state: State) -> set[str]:
+        """Return the names of the variables an update may change."""
+        return {f"W{state.depth}", f"b{state.depth}"}
+
+    def update(self, problem: Problem, state: State) -> Step:
+        """Take the Newton steps in place; F does not increase."""
+        L, objective = state.depth, problem.objective
+        ridge = objective.ridge(L, state)
+        point = self._measure(problem, state, state.W[L].copy(), state.b[L].copy(), ridge)
+        taken, trials, method, rcond = 0.0, 0, "cholesky", 1.0
+        for _ in range(self.steps):
+            solution = self._direction(problem, point, ridge)
+            found, share, used = self._search(problem, state, point, solution.X, ridge)
+            taken, trials = taken + share, trials + used
+            method, rcond = solution.method, min(rcond, solution.rcond)
+            if found is point:
+                break
+            point = found
+        if taken:
+            state.W[L][...], state.b[L][...] = point.W, point.b
+            state.nu[L] = objective.squared_norm(L, state.W[L])
+            state.e2 = point.e2
+        return Step(self.name, taken / self.steps, float(trials), method, rcond)
+
+    def _search(
+        self, problem: Problem, state: State, point: _Point, change: np.ndarray, ridge: float
+    ) -> tuple[_Point, float, int]:
+        """Return the first point along the halved step where f does not rise, share and trials."""
+        if not np.any(change):
+            return point, 0.0, 0
+        share, dtype = 1.0, point.W.dtype
+        for trial in range(1, self.max_trials + 1):
+            W = (point.W + share * change[:, :-1]).astype(dtype)
+            b = (point.b + share * change[:, -1]).astype(dtype)
+            new = self._measure(problem, state, W, b, ridge)
+            if new.f <= point.f:
+                return new, share, trial
+            share *= 0.5
+        return point, 0.0, self.max_trials
+
+    def _direction(self, problem: Problem, point: _Point, ridge: float) -> Solution:
+        """Return the Newton step for ``[W, b]``; without an output bias its last column is 0."""
+        p = point.W.shape[1]
+        mean = point.W.mean(axis=0, dtype=np.float64)
+        gradient = point.gradient.copy()
+        gradient[:, :p] += ridge * (point.W - mean)
+        lhs = point.hessian.copy()
+        lhs.flat[:: p + 2] += self.mu * float(np.trace(lhs)) / (p + 1)
+        lhs.flat[: p * (p + 1) : p + 2] += ridge
+        if not problem.network.output_bias:
+            lhs, gradient = np.ascontiguousarray(lhs[:p, :p]), gradient[:, :p]
+        solution = solve_normal_equations(lhs, np.ascontiguousarray(-gradient))
+        change = np.zeros((len(gradient), p + 1))
+        change[:, : solution.X.shape[1]] = solution.X
+        change[:, :p] -= mean
+        return Solution(change, solution.method, solution.rcond, solution.rank)
+
+    def _measure(
+        self, problem: Problem, state: State, W: np.ndarray, b: np.ndarray, ridge: float
+    ) -> _Point:
+        """Return f at the weights with half its data gradient and its Hessian, in one pass."""
+        L = state.depth
+        layer, feature = problem.network.layer(L), problem.network.features[L - 1]
+        m, p = layer.weight_shape
+        floor = ACTIVE_SHARE * state.e2 / problem.n_samples
+
+        def task(rows: slice, ws: Workspace) -> tuple[Any, ...]:
+            A, y = state.A[L - 1][rows], problem.loss.y[rows]
+            k, dtype = len(A), A.dtype
+            S = feature.forward(A, ws.array("S", A.shape, dtype))
+            U = layer.apply(S, W, ws.array("U", (k, m), dtype))
+            add_bias_rows(U, b)
+            e, v = ws.array("value", (k,), dtype), ws.array("v", (k,), np.float64)
+            cross_entropy_gradient_into(U, y, e, U)
+            loss_curvature_rows(U, y, e, ws.array("size", (k,), np.float64), v)
+            e = e.astype(np.float64)
+            scale_rows(U, e)
+            active = np.flatnonzero(v > floor)
+            root = np.sqrt(v[active]).astype(dtype, copy=False)
+            T = S[active]
+            T *= root[:, None]
+            return (
+                float(np.dot(e, e)),
+                layer.correlation(U, S, ws.array("G", (m, p), dtype)),
+                U.sum(axis=0, dtype=np.float64),
+                np.dot(T.T, T, out=ws.array("H", (p, p), dtype)),
+                np.dot(root, T),
+                float(np.sum(v)),
+            )
+
+        e2, in_W, in_b, gram, total, weight = problem.team.sum(task, problem.blocks)
+        hessian = np.block([[gram, total[:, None]], [total[None, :], np.full((1, 1), weight)]])
+        f = e2 + ridge * problem.objective.squared_norm(L, W)
+        return _Point(W, b, float(e2), float(f), np.hstack([in_W, in_b[:, None]]), hessian)

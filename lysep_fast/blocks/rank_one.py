@@ -1,0 +1,75 @@
+"""Back-propagation per row and the exact minimiser of the linearised auxiliary problem.
+
+Seen from the residuals (``A`` follows by a forward pass with R injected) row n of F is
+
+    F_n(R) = e_n(R)^2 + sum_l w_l |R_l|^2,     d e_n / d R_l = delta_l,
+    delta_{L-1} = (G W_L) * s'(A_{L-1}),   delta_l = (delta_{l+1} W_{l+1}) * s'(A_l),   G = P - Y
+
+and its linearised least-squares problem has the exact minimiser
+
+    R*_l = -lambda delta_l / w_l,
+    lambda = (e - sum_l <delta_l, R_l>) / (1 + sum_l |delta_l|^2 / w_l)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..kernels.joint import chain_rows
+from ..network import Network
+from ..parallel import Workspace
+
+__all__ = ["back_propagate", "gauss_newton_step", "inverse_weights"]
+
+
+def inverse_weights(w: np.ndarray) -> np.ndarray:
+    """Return ``1/w_l``, and 0 for a weight of 0, whose delta_l is 0 as well."""
+    return np.divide(1.0, w, out=np.zeros_like(w), where=w > 0.0)
+
+
+def gauss_newton_step(
+    e: np.ndarray, inner: np.ndarray, size: np.ndarray, w: np.ndarray
+) -> np.ndarray:
+    """Return lambda of every row.
+
+    Parameters
+    ----------
+    e, inner : ndarray of float64, shape (rows,)
+        Losses and ``sum_l <delta_l, R_l>``.
+    size : ndarray of float64, shape (L+1, rows)
+        ``|delta_l|^2``; rows 0 and L unused.
+    w : ndarray, shape (L+1,)
+        Adaptive weights.
+    """
+    return (e - inner) / (1.0 + inverse_weights(w)[1:-1] @ size[1:-1])
+
+
+def back_propagate(
+    network: Network,
+    W: Sequence[np.ndarray],
+    G: np.ndarray,
+    D: Sequence[np.ndarray],
+    ws: Workspace,
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return ``delta_l`` and its row sums of squares for l = 1..L-1, from ``G = P - Y``.
+
+    Parameters
+    ----------
+    network : Network
+        The chain of layers.
+    W, D : sequences of ndarray
+        Weights, and ``s'(A_l)`` of the rows.
+    G : ndarray, shape (rows, K)
+        Derivative of the losses in the logits.
+    ws : Workspace
+        Holds the result until the next call.
+    """
+    L = network.depth
+    delta, size = [G] * (L + 1), np.zeros((L + 1, len(G)))
+    for l in range(L - 1, 0, -1):
+        out = ws.array(f"delta {l}", D[l].shape, G.dtype)
+        delta[l] = network.layer(l + 1).adjoint(delta[l + 1], W[l + 1], out)
+        chain_rows(delta[l], D[l], size[l])
+    return delta, size

@@ -1,0 +1,92 @@
+"""Compiled kernels of a mini-batch step: gather rows, add gradients, move weights."""
+
+from __future__ import annotations
+
+from numpy.typing import NDArray
+
+from ._jit import kernel
+
+__all__ = ["add_into", "gather_into", "heavy_ball_into", "soften_into"]
+
+
+@kernel()
+def gather_into(X: NDArray, index: NDArray, out: NDArray, last: float) -> None:
+    """Write the rows ``X[index]`` to the first columns of `out` and `last` to its last column.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, d), C-contiguous
+        Source.
+    index : ndarray of int64, shape (k,)
+        Rows; not checked.
+    out : ndarray, shape (k, d+1), C-contiguous, dtype of X
+        Overwritten.
+    last : float
+        The value of the last column.
+    """
+    d = X.shape[1]
+    for i in range(out.shape[0]):
+        row, source = out[i], X[index[i]]
+        for j in range(d):
+            row[j] = source[j]
+        row[d] = last
+
+
+@kernel(reassoc=True)
+def add_into(G: NDArray, other: NDArray) -> float:
+    """Add `other` to the matrix `G` in place and return the new ``||G||^2``.
+
+    Squares are summed in the dtype of `G` within a row, in float64 over the rows.
+    """
+    total = 0.0
+    zero = G.dtype.type(0)
+    for i in range(G.shape[0]):
+        g, h = G[i], other[i]
+        row = zero
+        for j in range(g.size):
+            value = g[j] + h[j]
+            g[j] = value
+            row += value * value
+        total += row
+    return total
+
+
+@kernel()
+def heavy_ball_into(
+    W: NDArray, V: NDArray, p: NDArray, momentum: float, step: float, keep: float
+) -> None:
+    """Do ``V <- momentum V - step p``, ``W <- keep (W + V)`` in place, one layer ``[W, b]``.
+
+    The last column, the biases, is not multiplied by `keep`.
+    """
+    beta, tau, shrink = W.dtype.type(momentum), W.dtype.type(step), W.dtype.type(keep)
+    last = W.shape[1] - 1
+    for i in range(W.shape[0]):
+        w, v, g = W[i], V[i], p[i]
+        bias = w[last]
+        for j in range(last + 1):
+            v[j] = beta * v[j] - tau * g[j]
+            w[j] = shrink * (w[j] + v[j])
+        w[last] = bias + v[last]
+
+
+@kernel()
+def soften_into(G: NDArray, y: NDArray, share: float) -> None:
+    """Turn ``P - Y`` into ``P - (1 - share) Y - share/K`` in place: smoothed targets.
+
+    Parameters
+    ----------
+    G : ndarray, shape (k, K)
+        Gradients in the logits.
+    y : ndarray of int64, shape (k,)
+        Labels; not checked.
+    share : float
+        Share of every target that is spread evenly over the classes.
+    """
+    whole = G.dtype.type(share)
+    even = G.dtype.type(share / G.shape[1])
+    for i in range(G.shape[0]):
+        g = G[i]
+        for j in range(g.size):
+            g[j] -= even
+        g[y[i]] += whole

@@ -1,0 +1,96 @@
+"""What importing brings along, and what a second process has to compile (nothing)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lysep_fast
+from lysep_fast.kernels._jit import JIT_ENABLED
+
+ROOT = Path(__file__).resolve().parents[1]
+OPTIONAL = ("sklearn", "matplotlib", "torch", "tqdm", "pandas", "hypothesis")
+
+
+def python(code, **environment):
+    """Run code in a new interpreter that finds this checkout, and return what it prints."""
+    variables = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=variables, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_importing_brings_no_optional_package_along():
+    code = f"import sys, lysep_fast; print([name for name in {OPTIONAL} if name in sys.modules])"
+    assert python(code) == "[]"
+
+
+def test_training_needs_no_optional_package():
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({OPTIONAL}))\n"
+        "import lysep_fast as lf\n"
+        "r = lf.train([[0.], [1.], [2.], [3.]], [0, 0, 1, 1], hidden_layer_sizes=2, max_iter=2)\n"
+        "print(r.status.name, r.predict([[0.]]).shape)"
+    )
+    assert python(code) == "MAX_ITER (1,)"
+
+
+def test_the_estimator_says_what_to_install_without_scikit_learn():
+    code = (
+        "import sys; sys.modules['sklearn'] = None\n"
+        "import lysep_fast\n"
+        "try:\n"
+        "    lysep_fast.LySepClassifier\n"
+        "except ImportError as error:\n"
+        "    print(error)"
+    )
+    message = python(code)
+    for word in ("scikit-learn", "pip install 'lysep_fast[sklearn]'", "lysep_fast.train"):
+        assert word in message
+
+
+def test_the_public_names_exist_and_are_listed():
+    assert {"LySepClassifier", "Network", "Result", "Status", "train"} <= set(lysep_fast.__all__)
+    assert set(lysep_fast.__all__) <= set(dir(lysep_fast))
+    for name in lysep_fast.__all__:
+        if name != "LySepClassifier":
+            assert getattr(lysep_fast, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="LySepForest"):
+        lysep_fast.LySepForest  # noqa: B018
+
+
+FIT = """
+import numpy as np
+from lysep_fast import train
+X = np.random.default_rng(0).normal(size=(80, 3))
+y = np.arange(80) % 2
+for options in ({}, {"line_search": "matrix", "bias": "joint"}):
+    train(X.astype(DTYPE), y, hidden_layer_sizes=(4, 4), max_iter=2, solver_options=options)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not JIT_ENABLED, reason="nothing is compiled")
+def test_a_second_process_compiles_nothing(tmp_path):
+    def cached():
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb[ci]")}
+
+    def fit(dtype):
+        python(FIT.replace("DTYPE", f"np.{dtype}"), NUMBA_CACHE_DIR=str(tmp_path))
+        return cached()
+
+    first = fit("float64")
+    assert len(first) > 5
+    assert fit("float64") == first
+    # The measure sees a compilation: float32 was not in the cache yet.
+    assert len(fit("float32")) > len(first)
