@@ -35,8 +35,10 @@ class LySepClassifier(ClassifierMixin, BaseEstimator):
         Widths of the hidden layers.
     activation : str, default "tanh"
         Activation of the hidden layers, see ``lysep_fast.kernels.ACTIVATION_CODES``.
-    solver : str or Solver, default "alternating"
-        ``"alternating"`` is Algorithm 1.
+    solver : str or Solver, default "auto"
+        ``"alternating"`` is Algorithm 1, ``"quasi-newton"`` and ``"mini-batch"`` are the fast
+        solvers, and ``"auto"`` takes the one of these two that suits the numbers of samples and
+        features.
     solver_options : dict, optional
         Keyword arguments of the solver's class in ``lysep_fast.solvers``.
     weights : {"frobenius", "spectral"}, default "frobenius"
@@ -96,7 +98,7 @@ class LySepClassifier(ClassifierMixin, BaseEstimator):
         hidden_layer_sizes: int | Sequence[int] = (100,),
         activation: str = "tanh",
         *,
-        solver: Any = "alternating",
+        solver: Any = "auto",
         solver_options: dict[str, Any] | None = None,
         weights: str = "frobenius",
         output_bias: bool = False,

@@ -17,7 +17,7 @@ from .parallel import Team, available_cpus
 from .parts.normalise import INIT_CHOICES, initial_weights
 from .parts.passes import Batch, evaluate
 from .result import HistoryRow, Result, Status
-from .solvers import SOLVERS, Solver, make_solver
+from .solvers import SOLVERS, Solver, choose_solver, make_solver
 from .state import State
 from .validation import (
     check_activation,
@@ -43,7 +43,7 @@ def train(
     *,
     hidden_layer_sizes: int | Sequence[int] = (100,),
     activation: str = "tanh",
-    solver: str | Solver = "alternating",
+    solver: str | Solver = "auto",
     solver_options: dict[str, Any] | None = None,
     weights: str = "frobenius",
     output_bias: bool = False,
@@ -77,8 +77,10 @@ def train(
         Widths of the hidden layers; empty for a linear classifier.
     activation : str, default "tanh"
         One of ``lysep_fast.kernels.ACTIVATION_CODES``.
-    solver : str or Solver, default "alternating"
-        ``"alternating"`` is Algorithm 1.
+    solver : str or Solver, default "auto"
+        ``"alternating"`` is Algorithm 1, ``"quasi-newton"`` and ``"mini-batch"`` are the fast
+        solvers, and ``"auto"`` takes the one of these two that suits the numbers of samples and
+        features.
     solver_options : dict, optional
         Keyword arguments of the solver's class, for instance those of
         `lysep_fast.solvers.Alternating`.
@@ -156,10 +158,13 @@ def train(
     check_flag(output_bias, "output_bias")
     check_flag(early_stopping, "early_stopping")
     check_integer(verbose, "verbose", minimum=0)
+    if isinstance(solver, str) and solver == "auto":
+        solver = choose_solver(*X.shape)
     method = make_solver(solver, solver_options)
     _check_support(
         method,
         solver,
+        weights=weights != "frobenius",
         alpha=alpha > 0.0,
         sample_weight=sample_weight is not None,
         label_smoothing=label_smoothing > 0.0,
@@ -173,9 +178,10 @@ def train(
         kept, held_out = _hold_out(labels, validation_fraction, rng)
         validation = Batch.make(X[held_out], loss.take(held_out), network)
         X, loss = np.ascontiguousarray(X[kept]), loss.take(kept)
-    W, b = initial_weights(network, X, rng, init or method.init)
-    result = Result(network, W, b, n_threads=n_threads)
-    with Team(n_threads) as team:
+    # Overflow is not a warning but a status: the loop looks at the loss after every sweep.
+    with Team(n_threads) as team, np.errstate(over="ignore", invalid="ignore"):
+        W, b = initial_weights(network, X, rng, init or method.init)
+        result = Result(network, W, b, n_threads=n_threads)
         problem = Problem(network, loss, X, team, weights, alpha=alpha, rng=rng)
         result.bound_constant = problem.objective.constant if method.auxiliaries else 1.0
         stopping = Stopping(max_iter, tol, n_iter_no_change)

@@ -46,7 +46,15 @@ def warm_up() -> float:
     """Compile what training needs (or load it from the cache); return the seconds it took."""
     began = time.perf_counter()
     X = np.linspace(-1.0, 1.0, 40).reshape(20, 2)
-    lysep_fast.train(X, np.arange(20) % 2, hidden_layer_sizes=(3, 3), max_iter=2, random_state=0)
+    for solver in ("alternating", "quasi-newton"):
+        lysep_fast.train(
+            X,
+            np.arange(20) % 2,
+            hidden_layer_sizes=(3, 3),
+            solver=solver,
+            max_iter=2,
+            random_state=0,
+        )
     cross_entropy_gradient(X, np.arange(20) % 2)
     return time.perf_counter() - began
 

@@ -61,12 +61,12 @@ ROWS: dict[int, Row] = {
         solver_options={"alternating": {}},
     ),
     2: Row(
-        3, 100, 300, 150, 1200, 600,
+        3, 100, 800, 700, 1200, 600,
         (8.03e-2, 4.51e-3), (0.9877, 0.0031), (3.63e-3, 1.11e-3), (0.9996, 0.0005),
         solver_options={"alternating": {}},
     ),
     3: Row(
-        3, 200, 300, 150, 1200, 300,
+        3, 200, 800, 700, 1200, 300,
         (7.62e-2, 5.68e-3), (0.9903, 0.0030), (3.46e-3, 8.56e-4), (0.9999, 0.0002),
         solver_options={"alternating": {}},
     ),
@@ -76,14 +76,14 @@ ROWS: dict[int, Row] = {
         solver_options={"alternating": {}},
     ),
     5: Row(
-        10, 100, 300, 150, 1200, 150,
+        10, 100, 150, 60, 1200, 150,
         (6.92e-1, 1.52e-3), (0.5227, 0.0156), (3.39e-2, 1.16e-2), (0.9940, 0.0033),
         solver_options={"alternating": {}},
     ),
 }  # fmt: skip
 
 QUICK_ROWS = (1, 4)
-SEEDS, QUICK_SEEDS = 10, 3
+SEEDS, QUICK_SEEDS = 10, 2
 N_TRAIN, N_TEST, DATA_SEED = 3000, 1000, 0
 ACTIVATION, INIT, WEIGHTS = "tanh", "uniform", "frobenius"
 # With --sweeps N gradient descent gets this many iterations per sweep.

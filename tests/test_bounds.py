@@ -73,8 +73,11 @@ def check_spectral_bound(truth, constant_factor=1.0):
 def check_self_bounding(truth, exponent=ROOT2):
     true, aux = losses(truth)
     rho = sum((k * r for k, r in zip(kappas(truth), row_norms(truth), strict=True)), 0.0)
-    with np.errstate(over="ignore"):
-        assert np.all(true <= aux * np.exp(exponent * rho) * (1 + 1e-9) + 1e-300)
+    # In logarithms: the exponential may overflow where the loss underflows.
+    normal = aux > 1e-290
+    with np.errstate(divide="ignore"):
+        gap = np.log(true) - np.log(aux, where=normal, out=np.zeros_like(aux)) - exponent * rho
+    assert np.all(gap[normal] <= 1e-9 * (1 + np.max(rho)))
 
 
 def check_weighted_bound(truth, constant_factor=1.0):
@@ -103,7 +106,7 @@ def test_a_sample_loss_grows_at_most_exponentially_in_its_residuals(truth):
 @given(states())
 def test_the_loss_weighted_separated_loss_bounds_the_cross_entropy(truth):
     rho = sum((k * np.max(r) for k, r in zip(kappas(truth), row_norms(truth), strict=True)), 0.0)
-    if rho < 400:  # beyond, the constant is infinite
+    if rho < 200:  # beyond, the squared constant is infinite
         check_weighted_bound(truth)
 
 

@@ -32,6 +32,7 @@ BLOCKS = {
     "joint": lambda: JointAuxiliaries(),
     "joint-one-trial": lambda: JointAuxiliaries(max_trials=1),
     "co-moving": lambda: CoMovingWeights(),
+    "co-moving-all-rows": lambda: CoMovingWeights(active=0.0),
     "co-moving-plain": lambda: CoMovingWeights(mu=1e-3, momentum=False, max_trials=2),
 }
 every_block = pytest.mark.parametrize("make_block", BLOCKS.values(), ids=BLOCKS.keys())
@@ -221,6 +222,63 @@ def test_no_row_rises_and_a_row_moves_along_its_rank_one_direction(make_problem)
     assert np.all(values(after) <= np.minimum(true, values(truth)) * (1 + 1e-12))
 
 
+def plain_deltas(truth, G, A=None):
+    """Return ``delta_l``, l = 1..L, at the auxiliaries A (default: those of `truth`)."""
+    A, delta = truth.A if A is None else A, {truth.depth: G}
+    for l in range(truth.depth - 1, 0, -1):
+        delta[l] = (delta[l + 1] @ truth.W[l + 1]) * truth.ds(A[l])
+    return delta
+
+
+def row_start(truth):
+    """Return auxiliaries and residuals where the rank-one step starts: the cheaper of two."""
+    hidden = range(1, truth.depth)
+    carried = [truth.X, *(truth.A[l] for l in hidden)]
+    R = [truth.X, *(truth.residual(l) for l in hidden)]
+    true = [truth.X]
+    for l in hidden:
+        S = true[0] if l == 1 else truth.s(true[-1])
+        true.append(S @ truth.W[l].T + truth.b[l])
+    F = cross_entropy(truth.surrogate_logits(), truth.y) ** 2
+    F += sum(truth.weight(l) * np.sum(R[l] ** 2, axis=1) for l in hidden)
+    synchronised = cross_entropy(truth.logits(), truth.y) ** 2 <= F
+    pick = synchronised[:, None]
+    A = [np.where(pick, t, c) for t, c in zip(true, carried, strict=True)]
+    return A, [np.where(pick, 0.0, r) for r in R], synchronised
+
+
+@pytest.mark.parametrize("residual", [0.003, 0.02])
+def test_the_joint_step_is_that_of_plain_numpy(make_problem, residual):
+    problem, state = make_problem(WIDTHS, residual=residual, scale=1.5)
+    truth = Reference.of(problem, state)
+    A, R, synchronised = row_start(truth)
+    assert 0 < np.count_nonzero(synchronised) < len(synchronised)
+    U = truth.s(A[-1]) @ truth.W[4].T
+    e, G = cross_entropy(U, truth.y), softmax(U)
+    G[np.arange(len(G)), truth.y] -= 1
+    delta = plain_deltas(truth, G, A)
+    lam = e - sum(np.sum(delta[l] * R[l], axis=1) for l in (1, 2, 3))
+    lam = lam / (1 + sum(np.sum(delta[l] ** 2, axis=1) / truth.weight(l) for l in (1, 2, 3)))
+    JointAuxiliaries(max_trials=1).update(problem, state)
+    for l in (1, 2, 3):
+        wanted = -lam[:, None] * delta[l] / truth.weight(l)
+        moved = np.abs(state.R[l] - wanted).max(axis=1) <= 1e-9 * np.abs(wanted).max()
+        stayed = np.abs(state.R[l] - R[l]).max(axis=1) <= 1e-12
+        assert np.all(moved | stayed)
+        assert np.mean(moved) > 0.5
+
+
+def test_without_a_trial_every_row_stays_where_it_is_cheapest(make_problem):
+    problem, state = make_problem(WIDTHS, residual=0.01, scale=1.5)
+    truth = Reference.of(problem, state)
+    A, R, synchronised = row_start(truth)
+    assert 0 < np.count_nonzero(synchronised) < len(synchronised)
+    JointAuxiliaries(max_trials=0).update(problem, state)
+    for l in (1, 2, 3):
+        np.testing.assert_allclose(state.R[l], R[l], atol=1e-13)
+        np.testing.assert_allclose(state.A[l], A[l], atol=1e-13)
+
+
 def test_the_second_step_from_a_synchronised_state_gains_as_the_linear_model_says(make_problem):
     # With heavy weights the residuals are small and the linear model is exact to second order.
     problem, state = make_problem((3, 4, 5, 2), residual=0.0, scale=4.0)
@@ -243,24 +301,22 @@ def test_the_second_step_from_a_synchronised_state_gains_as_the_linear_model_say
 
 
 def test_the_step_of_the_weights_is_that_of_plain_numpy(make_problem):
-    mu, widths = 1e-3, (3, 4, 5, 3)
-    problem, state = make_problem(widths, residual=0.05)
+    mu = 1e-3
+    problem, state = make_problem(WIDTHS, residual=0.05)
     truth = Reference.of(problem, state)
-    step = CoMovingWeights(mu=mu, momentum=False).update(problem, state)
+    step = CoMovingWeights(mu=mu, momentum=False, active=0.0).update(problem, state)
     assert step.trials == 1.0
     y, U = truth.y, truth.surrogate_logits()
     e, G = cross_entropy(U, y), softmax(U)
     G[np.arange(len(y)), y] -= 1
     q = -G[np.arange(len(y)), y]
     v = np.sum(G**2, axis=1) + 2 * e * q * (1 - q)
-    delta = {3: G}
-    for l in (2, 1):
-        delta[l] = (delta[l + 1] @ truth.W[l + 1]) * truth.ds(truth.A[l])
-    w = [None, truth.weight(1), truth.weight(2)]
-    lam = e - sum(np.sum(delta[l] * truth.residual(l), axis=1) for l in (1, 2))
-    lam = lam / (1 + sum(np.sum(delta[l] ** 2, axis=1) / w[l] for l in (1, 2)))
+    hidden, delta = (1, 2, 3), plain_deltas(truth, G)
+    w = [None, *(truth.weight(l) for l in hidden)]
+    lam = e - sum(np.sum(delta[l] * truth.residual(l), axis=1) for l in hidden)
+    lam = lam / (1 + sum(np.sum(delta[l] ** 2, axis=1) / w[l] for l in hidden))
     eta = 0.0
-    for l in (1, 2):
+    for l in hidden:
         S = np.hstack([truth.features(l - 1), np.ones((len(y), 1))])
         p = S.shape[1]
         R = -lam[:, None] * delta[l] / w[l]

@@ -93,6 +93,27 @@ def test_the_identity_holds_for_any_weights_of_samples_and_layers(make_problem, 
         np.testing.assert_allclose(sweep[l], step, rtol=1e-8, atol=1e-12 * size)
 
 
+def test_an_output_layer_without_bias_takes_the_step_of_its_weights_alone(make_problem):
+    problem, state = make_problem(WIDTHS, residual=0.0)
+    problem.synchronise(state)
+    truth = Reference.of(problem, state)
+    P = softmax(truth.logits())
+    q = 1 - P[np.arange(len(P)), truth.y]
+    v = q / np.sum(q)
+    batch = Batch.make(problem.X, problem.loss, problem.network)
+    with Team(1) as team:
+        found = gradient_pass(problem.network, state.W, state.b, batch, team, grams=True)
+    out = found.gradient.like()
+    grams = [gram / found.gram_weight for gram in found.grams]
+    LayerMetric(grams, np.ones(4), MU).apply_inverse(found.gradient, out)
+    S, delta = truth.features(2), deltas(truth)[3]
+    gram = S.T @ (v[:, None] * S)
+    ridge = MU * (np.trace(gram) + 1) / (len(gram) + 1)
+    wanted = np.linalg.solve(gram + ridge * np.eye(len(gram)), S.T @ delta).T
+    np.testing.assert_allclose(out.layers[3][:, :-1], wanted, rtol=1e-9)
+    np.testing.assert_array_equal(out.layers[3][:, -1], 0.0)
+
+
 def test_parameters_carry_the_same_numbers_as_weights_and_biases(make_problem):
     problem, state = synchronised(make_problem, "tanh")
     packed = Parameters.pack(problem.network, state.W, state.b)

@@ -74,8 +74,11 @@ import numpy as np
 from lysep_fast import train
 X = np.random.default_rng(0).normal(size=(80, 3))
 y = np.arange(80) % 2
-for options in ({}, {"line_search": "matrix", "bias": "joint"}):
-    train(X.astype(DTYPE), y, hidden_layer_sizes=(4, 4), max_iter=2, solver_options=options)
+for solver in ("alternating", "quasi-newton", "mini-batch"):
+    train(X.astype(DTYPE), y, hidden_layer_sizes=(4, 4), max_iter=2, solver=solver)
+for options in ({"line_search": "matrix", "bias": "joint"}, {"variant": "co-moving"}):
+    train(X.astype(DTYPE), y, hidden_layer_sizes=(4, 4), max_iter=2, solver="alternating",
+          solver_options=options)
 """
 
 

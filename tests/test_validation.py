@@ -198,7 +198,7 @@ def test_bad_options_of_the_solver_are_named_with_their_value(name, value):
         Alternating(**{name: value})
     assert name in str(caught.value)
     assert repr(value) in str(caught.value)
-    assert refused(solver_options={name: value}) == str(caught.value)
+    assert refused(solver="alternating", solver_options={name: value}) == str(caught.value)
 
 
 def test_good_options_of_the_solver_are_taken():

@@ -14,7 +14,6 @@ accepted if and only if F does not rise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +27,7 @@ from ..parallel import Workspace
 from ..parts.metric import measured_weights
 from ..state import State
 from .base import Step
-from .joint_rows import ACTIVE_SHARE, JointRows, RowSearch, derivatives
+from .joint_rows import JointRows, RowSearch, derivatives
 from .rank_one import back_propagate, gauss_newton_step, inverse_weights
 
 __all__ = ["CoMovingWeights"]
@@ -68,6 +67,9 @@ class CoMovingWeights:
         `max_step`, when the first candidate is accepted.
     max_trials : int, default 7
         Bound on the candidates; when all are rejected, the auxiliaries move alone.
+    active : float, default 1e-2
+        Rows whose ``e_n^2`` is at most this share of F are left out of the sums for the step and
+        do not take the rank-one step: few rows carry nearly all of F.
     row_search : RowSearch, optional
         Line search of the rank-one step.
     """
@@ -81,6 +83,7 @@ class CoMovingWeights:
         growth: float = 2.0,
         max_step: float = 8.0,
         max_trials: int = 7,
+        active: float = 1e-2,
         row_search: RowSearch | None = None,
     ) -> None:
         self.name = "W, b, A"
@@ -88,6 +91,7 @@ class CoMovingWeights:
         self.momentum = momentum
         self.shrink, self.growth, self.max_step = shrink, growth, max_step
         self.max_trials = max_trials
+        self.active = active
         self.row_search = row_search or RowSearch(0.3, 1)
         self.t, self.age = 1.0, 0
         self.former: list[np.ndarray] = []
@@ -103,7 +107,7 @@ class CoMovingWeights:
         weights and the accepted residuals by a forward pass at the end.
         """
         old = problem.objective.separated_loss(state).total
-        changes, limit = _changes(problem, state, self.mu)
+        changes, limit = _changes(problem, state, self.mu, self.active * old)
         if not any(np.any(change) for change in changes):
             return Step(self.name, 0.0, 0.0, "gauss-newton")
         theta = [np.hstack([state.W[l], state.b[l][:, None]]) for l in range(1, state.depth)]
@@ -147,16 +151,24 @@ class CoMovingWeights:
         for l in range(1, L):
             nu[l] = objective.squared_norm(l, W[l])
         w = objective.weights(nu)
-        floor = ACTIVE_SHARE * objective.separated_loss(state).total
+        old = objective.separated_loss(state).total
+        # Once part of the sum is above twice the old one, the rest cannot save the candidate;
+        # the factor keeps the outcome apart from rounding, so from the order of the blocks.
+        spent, budget = [0.0], 2.0 * problem.n_samples * old
 
         def task(rows: slice, ws: Workspace) -> tuple[float, ...]:
+            if spent[0] > budget:
+                return (np.inf, *np.zeros(L - 1), 0.0, 0.0)
             joint = JointRows(problem, W, b, w, rows, ws)
             R = [problem.X[rows], *(a[rows] for a in state.R[1:])]
             out = [a[rows] for a in state.A]
-            return joint.minimise(R, limit[rows], floor, self.row_search, out)
+            floor = self.active * old
+            sums = joint.minimise(R, limit[rows], floor, self.row_search, out)
+            spent[0] += sums[0]
+            return sums
 
-        e2, *sums, moved, _ = problem.team.sum(task, problem.blocks)
-        n, r2 = problem.n_samples, np.array(sums)
+        e2, *r2_sums, moved, _ = problem.team.sum(task, problem.blocks)
+        n, r2 = problem.n_samples, np.array(r2_sums)
         total = e2 / n + float(np.sum(w[1:-1] * r2 / n))
         return _Candidate(W, b, nu, e2, r2, moved / n, total)
 
@@ -184,11 +196,12 @@ def _settle(problem: Problem, state: State) -> None:
     problem.team.map(task, problem.blocks)
 
 
-def _changes(problem: Problem, state: State, mu: float) -> tuple[list[np.ndarray], np.ndarray]:
+def _changes(
+    problem: Problem, state: State, mu: float, floor: float
+) -> tuple[list[np.ndarray], np.ndarray]:
     """Return ``[dW, db]_l``, l = 1..L-1, and ``F_n`` of every row."""
     w = problem.objective.weights(state.nu)
     limit = np.empty(problem.n_samples)
-    floor = ACTIVE_SHARE * problem.objective.separated_loss(state).total
 
     def task(rows: slice, ws: Workspace) -> tuple[Any, ...]:
         return _row_sums(problem, state, w, rows, ws, limit[rows], floor)
@@ -246,7 +259,7 @@ def _row_sums(
         add_inner_rows(delta[l], state.R[l][rows][active], inner)
     lam = gauss_newton_step(loss.astype(np.float64), inner, size, w)
     inverse = inverse_weights(w)
-    root = np.sqrt(v).astype(loss.dtype, copy=False)
+    root = np.sqrt(v)
     sums: list[Any] = [float(np.sum(top)), float(np.sum(v))]
     for l in hidden:
         target2 = float(np.dot(size[l], np.square(lam * inverse[l])))
@@ -258,13 +271,18 @@ def _row_sums(
 
 def _layer_sums(
     T: np.ndarray, S: np.ndarray, root: np.ndarray, ws: Workspace, l: int
-) -> Sequence[np.ndarray]:
-    """Return ``T'S``, the column sums of T, ``S'VS`` and ``v'S``, in workspace memory."""
+) -> tuple[np.ndarray, ...]:
+    """Return ``T'S``, the column sums of T, ``S'VS`` and ``v'S``, in workspace memory.
+
+    They are formed in float64 whatever the dtype of S: the damping goes far below the rounding
+    of float32, and only the active rows take part.
+    """
     p = S.shape[1]
-    V = np.multiply(S, root[:, None], out=ws.array("V", S.shape, S.dtype))
+    T, S = T.astype(np.float64, copy=False), S.astype(np.float64, copy=False)
+    V = np.multiply(S, root[:, None], out=ws.array("V", S.shape, np.float64))
     return (
-        np.dot(T.T, S, out=ws.array(f"T'S {l}", (T.shape[1], p), S.dtype)),
-        T.sum(axis=0, dtype=np.float64),
-        np.dot(V.T, V, out=ws.array(f"V'V {l}", (p, p), S.dtype)),
+        np.dot(T.T, S, out=ws.array(f"T'S {l}", (T.shape[1], p), np.float64)),
+        T.sum(axis=0),
+        np.dot(V.T, V, out=ws.array(f"V'V {l}", (p, p), np.float64)),
         np.dot(root, V),
     )

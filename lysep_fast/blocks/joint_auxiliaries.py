@@ -16,7 +16,7 @@ from ..objective import Problem
 from ..parallel import Workspace
 from ..state import State
 from .base import Step
-from .joint_rows import ACTIVE_SHARE, JointRows, RowSearch
+from .joint_rows import JointRows, RowSearch
 
 __all__ = ["JointAuxiliaries"]
 
@@ -43,13 +43,12 @@ class JointAuxiliaries:
     def update(self, problem: Problem, state: State) -> Step:
         """Move the auxiliaries in place; no row of F increases."""
         w = problem.objective.weights(state.nu)
-        floor = ACTIVE_SHARE * problem.objective.separated_loss(state).total
 
         def task(rows: slice, ws: Workspace) -> tuple[float, ...]:
             joint = JointRows(problem, state.W, state.b, w, rows, ws)
             R = [problem.X[rows], *(a[rows] for a in state.R[1:])]
             A = [a[rows] for a in state.A]
-            return joint.minimise(R, _row_values(joint, A, R), floor, self.search, R, A)
+            return joint.minimise(R, _row_values(joint, A, R), 0.0, self.search, R, A)
 
         e2, *r2, moved, trials = problem.team.sum(task, problem.blocks)
         state.e2, state.r2[1:] = e2, r2

@@ -20,23 +20,19 @@ from ..objective import Problem
 from ..parallel import Workspace
 from .rank_one import back_propagate, gauss_newton_step, inverse_weights
 
-__all__ = ["ACTIVE_SHARE", "JointRows", "RowSearch", "derivatives"]
-
-#: Rows matter while their ``e_n^2`` or residual exceeds this share of the mean of F.
-ACTIVE_SHARE = 1e-6
+__all__ = ["JointRows", "RowSearch", "derivatives"]
 
 
 @dataclass
 class _Pass:
-    """A forward pass of some rows: pre-activations and features (index 0 the input), losses."""
+    """A forward pass of some rows: pre-activations (index 0 the input), ``P - Y``, losses."""
 
     Z: list[np.ndarray]
-    S: list[np.ndarray]
     G: np.ndarray
     e: np.ndarray
 
     def take_over(self, rows: np.ndarray, other: _Pass, flags: np.ndarray) -> None:
-        """Replace `rows` by the flagged rows of another pass; the features stay behind."""
+        """Replace `rows` by the flagged rows of another pass."""
         for own, new in zip(self.Z[1:], other.Z[1:], strict=True):
             own[rows] = new[flags]
         self.G[rows], self.e[rows] = other.G[flags], other.e[flags]
@@ -111,21 +107,19 @@ class JointRows:
         """
         network, ws = self.network, self.ws
         X, y = (self.X, self.y) if pick is None else (self.X[pick], self.y[pick])
-        Zs, Ss = [X], [X]
+        Zs, S = [X], X
         for l in self.hidden:
             layer = network.layer(l)
             Z = ws.array(f"{name} Z {l}", (len(X), layer.n_outputs), X.dtype)
-            layer.apply(Ss[-1], self.W[l], Z)
+            layer.apply(S, self.W[l], Z)
             if R is None:
                 add_bias_rows(Z, self.b[l])
             else:
                 inject_rows(Z, self.b[l], R[l])
             Zs.append(Z)
-            Ss.append(
-                network.features[l].forward(Z, ws.array(f"{name} S {l % 2}", Z.shape, X.dtype))
-            )
-        G, e = self.losses(name, Ss[-1], y)
-        return _Pass(Zs, Ss, G, e)
+            S = network.features[l].forward(Z, ws.array(f"{name} S", Z.shape, X.dtype))
+        G, e = self.losses(name, S, y)
+        return _Pass(Zs, G, e)
 
     def losses(self, name: str, S: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ``P - Y`` and the losses of the surrogate logits ``S W_L' + b_L``."""

@@ -25,9 +25,11 @@ from ..objective import Problem
 from ..parallel import Workspace
 from ..state import State
 from .base import Step
-from .joint_rows import ACTIVE_SHARE
 
 __all__ = ["NewtonOutput"]
+
+# Samples whose v_n is below this share of the mean of e^2 are left out of the Hessian.
+_NEGLIGIBLE = 1e-6
 
 
 @dataclass
@@ -125,7 +127,7 @@ class NewtonOutput:
         L = state.depth
         layer, feature = problem.network.layer(L), problem.network.features[L - 1]
         m, p = layer.weight_shape
-        floor = ACTIVE_SHARE * state.e2 / problem.n_samples
+        floor = _NEGLIGIBLE * state.e2 / problem.n_samples
 
         def task(rows: slice, ws: Workspace) -> tuple[Any, ...]:
             A, y = state.A[L - 1][rows], problem.loss.y[rows]

@@ -107,6 +107,8 @@ class MovingMetric:
     def renew(self) -> None:
         """Invert; matrices that are not finite leave the former inverse in place."""
         damped = self.average.value.copy()
+        if not np.isfinite(np.sum(damped)):
+            return
         damping = self.mu * float(np.trace(damped, dtype=np.float64)) / self.rank
         damped.flat[:: len(damped) + 1] += damping + float(np.finfo(damped.dtype).tiny)
         # In column order the transpose of a symmetric matrix is the matrix: no copies.

@@ -83,6 +83,7 @@ class GradientPass:
         ``sum_n c_n |delta_l|^2``; index 0 unused.
     grams : list of ndarray
         Gram matrices of ``[S_{l-1}, 1]`` with weights ``c_n q_n``; empty when not asked for.
+        A layer without a bias has zeros between the features and the ones.
     gram_weight : float
         ``sum_n c_n q_n``.
     """
@@ -119,7 +120,6 @@ def gradient_pass(
     team: Team,
     *,
     grams: bool = False,
-    gram_stride: int = 1,
     doubt_out: np.ndarray | None = None,
 ) -> GradientPass:
     """Run a forward and a backward pass, with the layers' Gram matrices if asked for.
@@ -136,8 +136,6 @@ def gradient_pass(
         Threads.
     grams : bool
         Whether to sum the Gram matrices.
-    gram_stride : int
-        Every how many rows of a block enter the Gram matrices.
     doubt_out : ndarray, shape (len(batch),), optional
         Overwritten with ``c_n q_n`` of every sample.
 
@@ -157,8 +155,8 @@ def gradient_pass(
         sums += batch.loss.measure_gradient(U, rows, ws, delta, doubt)
         if doubt_out is not None:
             doubt_out[rows] = doubt
-        root = np.sqrt(doubt[::gram_stride])
-        sums.append(float(np.sum(doubt[::gram_stride], dtype=np.float64)))
+        root = np.sqrt(doubt)
+        sums.append(float(np.sum(doubt, dtype=np.float64)))
         for l in range(L, 0, -1):
             layer = network.layer(l)
             weight_gradient = ws.array(f"gradient {l}", layer.weight_shape, dtype)
@@ -168,7 +166,7 @@ def gradient_pass(
                 float(np.vdot(delta, delta)),
             ]
             if grams:
-                sums += _weighted_gram(layer.n_inputs, S[l - 1][::gram_stride], root, ws, l)
+                sums += _weighted_gram(layer.n_inputs, S[l - 1], root, ws, l)
             if l > 1:
                 lower = ws.array(f"delta {l % 2}", S[l - 1].shape, dtype)
                 delta = layer.adjoint(delta, W[l], lower)
@@ -219,6 +217,9 @@ def _collect(network: Network, dtype: Any, sums: list[Any], grams: bool) -> Grad
         sizes[l] = sums[start + 2]
         if grams:
             gram, total = sums[start + 3], sums[start + 4]
+            if not network.has_bias(l):
+                # Otherwise the inverse would project the features on what a bias cannot express.
+                total = np.zeros_like(total)
             corner = np.full((1, 1), weight)
             matrices[l] = np.block([[gram, total[:, None]], [total[None, :], corner]])
     return GradientPass(evaluation, gradient, sizes, matrices, weight)

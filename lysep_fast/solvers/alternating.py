@@ -79,7 +79,7 @@ class Alternating:
     auxiliaries = True
     init: str
     evaluation = None
-    supports: tuple[str, ...] = ()
+    supports: tuple[str, ...] = ("weights",)
 
     def __init__(
         self,

@@ -14,7 +14,9 @@ from .alternating import Alternating
 from .mini_batch import MiniBatch
 from .quasi_newton import QuasiNewton
 
-__all__ = ["SOLVERS", "Solver", "make_solver"]
+__all__ = ["SOLVERS", "Solver", "choose_solver", "make_solver"]
+
+AUTO_MAX_FEATURES, AUTO_MAX_SAMPLES = 20, 10_000
 
 
 class Solver(Protocol):
@@ -28,7 +30,7 @@ class Solver(Protocol):
     init: str
     #: Sums of the true network over the training data if the last step knows them, else None.
     evaluation: Evaluation | None
-    #: Which of the optional terms "alpha", "sample_weight", "label_smoothing" it can handle.
+    #: Which of "weights", "alpha", "sample_weight" and "label_smoothing" it can take into account.
     supports: tuple[str, ...]
 
     def start(self, problem: Problem, state: State) -> None:
@@ -45,6 +47,17 @@ SOLVERS: dict[str, type[Any]] = {
     "quasi-newton": QuasiNewton,
     "mini-batch": MiniBatch,
 }
+
+
+def choose_solver(n_samples: int, n_features: int) -> str:
+    """Return the solver that ``"auto"`` stands for.
+
+    Full-batch quasi-Newton steps win on few features and moderate sample sizes; on many features
+    they fit noise and passes over all the data cost more than they give.  The limits are measured
+    (docs/how_to_choose.md).
+    """
+    few = n_features <= AUTO_MAX_FEATURES and n_samples <= AUTO_MAX_SAMPLES
+    return "quasi-newton" if few else "mini-batch"
 
 
 def make_solver(solver: str | Solver, options: dict[str, Any] | None = None) -> Solver:
@@ -70,7 +83,7 @@ def make_solver(solver: str | Solver, options: dict[str, Any] | None = None) -> 
             )
         return solver
     if solver not in SOLVERS:
-        raise ValueError(f"solver must be one of {sorted(SOLVERS)}, got {solver!r}")
+        raise ValueError(f"solver must be one of {['auto', *sorted(SOLVERS)]}, got {solver!r}")
     if options is not None and not isinstance(options, Mapping):
         raise TypeError(f"solver_options must be a dict or None, got {options!r}")
     known = inspect.signature(SOLVERS[solver]).parameters

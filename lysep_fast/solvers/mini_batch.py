@@ -57,17 +57,21 @@ class MiniBatch:
         Step length eta in the metric.
     momentum : float, default 0.9
         beta, in [0, 1).
-    weight_decay : float, default 4e-3
-        lambda of the decoupled decay, which acts outside the metric.  The problem's ``alpha`` is
-        something else, the penalty ``alpha/2 ||W||^2`` in the loss, and comes on top.
+    weight_decay : float, optional
+        lambda of the decoupled decay, which acts outside the metric.  By default the weights lose
+        ``14 % min(1, d/40)`` in an epoch, at most ``lambda = 5e-3``: the more data, the less per
+        step; and in few dimensions d sharp boundaries need large weights.  The problem's
+        ``alpha`` is something else, the penalty ``alpha/2 ||W||^2`` in the loss, and comes on
+        top.
     label_smoothing : float, default 0.05
         Used when the problem sets none.
     damping : float, default 0.1
         mu, relative to the mean eigenvalue of every Gram matrix.
     radius : float, default 1.0
         Trust region in the metric.
-    averaging : float, default 0.99
-        Weight of the past in the average iterate per step: a horizon of 100 steps.
+    averaging : float, optional
+        Weight of the past in the average iterate, per step.  Default a horizon ``1/(1 - a)`` of
+        one epoch, within 50 and 1000 steps.
     average_period : int, default 4
         Steps between iterates that enter the average (the horizon stays).
     metric_averaging : float, default 0.95
@@ -93,11 +97,11 @@ class MiniBatch:
         batch_size: int | None = None,
         rate: float = 0.5,
         momentum: float = 0.9,
-        weight_decay: float = 4e-3,
+        weight_decay: float | None = None,
         label_smoothing: float = 0.05,
         damping: float = 0.1,
         radius: float = 1.0,
-        averaging: float = 0.99,
+        averaging: float | None = None,
         average_period: int = 4,
         metric_averaging: float = 0.95,
         gram_period: int = 4,
@@ -109,16 +113,13 @@ class MiniBatch:
         self.batch_size = batch_size
         self.rate = check_number(rate, "rate", 0.0, exclusive=True)
         self.momentum = _check_share(momentum, "momentum")
-        self.weight_decay = check_number(weight_decay, "weight_decay", 0.0)
-        if self.rate * self.weight_decay >= 1.0:
-            raise ValueError(
-                f"rate * weight_decay must be below 1, got {rate} * {weight_decay}: every step "
-                "multiplies the weights by 1 minus it"
-            )
+        if weight_decay is not None:
+            weight_decay = check_number(weight_decay, "weight_decay", 0.0)
+        self.weight_decay = weight_decay
         self.label_smoothing = _check_share(label_smoothing, "label_smoothing")
         self.damping = check_number(damping, "damping", 0.0, exclusive=True)
         self.radius = check_number(radius, "radius", 0.0, exclusive=True)
-        self.averaging = _check_share(averaging, "averaging")
+        self.averaging = None if averaging is None else _check_share(averaging, "averaging")
         self.average_period = check_integer(average_period, "average_period", minimum=1)
         self.metric_averaging = _check_share(metric_averaging, "metric_averaging")
         self.gram_period = check_integer(gram_period, "gram_period", minimum=1)
@@ -141,7 +142,10 @@ class MiniBatch:
         shapes = [(w.shape[0], w.shape[1]) for w in self.layers[1:]]
         self.velocity = homogeneous_views(np.zeros_like(self.theta), shapes)
         self.direction = homogeneous_views(np.zeros_like(self.theta), shapes)
-        self.average = MovingAverage(self.theta, self.averaging, self.average_period)
+        averaging = self.averaging
+        if averaging is None:
+            averaging = 1.0 - 1.0 / float(np.clip(len(self.batches), 50, 1000))
+        self.average = MovingAverage(self.theta, averaging, self.average_period)
         self.averaged = homogeneous_views(self.average.value, shapes)
         self.batch_pass = BatchPass(network, self.layers, problem.X, largest, problem.team)
         self.metrics = [
@@ -156,8 +160,22 @@ class MiniBatch:
             for l, m in enumerate(network.widths[1:-1], 2)
         ]
         self.input_scale = _mean_square(problem)
+        self.keep = self._keep(network.widths[0])
         self.count = 0
         self.evaluation = None
+
+    def _keep(self, d: int) -> float:
+        """Return the factor ``1 - eta lambda`` of every step."""
+        decay = self.weight_decay
+        if decay is None:
+            share = 0.14 * min(1.0, d / 40.0)
+            decay = min(5e-3, share / (self.rate * len(self.batches)))
+        if self.rate * decay >= 1.0:
+            raise ValueError(
+                f"rate * weight_decay must be below 1, got {self.rate} * {decay}: every step "
+                "multiplies the weights by 1 minus it"
+            )
+        return 1.0 - self.rate * decay
 
     def step(self, problem: Problem, state: State) -> list[Step]:
         """Do one epoch in place; the state receives the averaged weights."""
@@ -198,10 +216,9 @@ class MiniBatch:
             decrease += float(np.vdot(P[l], G[l]))
         factor = trust_factor(decrease / count**2, self.radius)
         step = (1.0 - self.momentum) * self.rate * factor / count
-        keep = 1.0 - self.rate * self.weight_decay
         for l, w in enumerate(self.layers[1:], 1):
             p, tau = (G[1], step / self.input_scale) if l == 1 else (P[l], step)
-            heavy_ball_into(w, self.velocity[l], p, self.momentum, tau, keep)
+            heavy_ball_into(w, self.velocity[l], p, self.momentum, tau, self.keep)
         self.average.offer(self.theta)
         self.count += 1
         return factor

@@ -23,6 +23,7 @@ from ..parts.parameters import Parameters
 from ..parts.passes import Batch, Evaluation, GradientPass, evaluate, gradient_pass
 from ..parts.working_set import doubtful_samples
 from ..state import State
+from ..validation import check_integer, check_number
 
 __all__ = ["QuasiNewton"]
 
@@ -41,25 +42,34 @@ class _Point:
 class QuasiNewton:
     """Full-batch quasi-Newton steps with layer Gram matrices as the metric.
 
-    The training cross-entropy (plus ``alpha/2 ||W||^2``) does not increase from step to step.
+    The mean cross-entropy over all training samples (plus ``alpha/2 sum_l ||W_l||^2``) does not
+    increase from step to step.
 
     Parameters
     ----------
     mu : float, default 3e-2
-        Damping of the Gram matrices relative to their mean eigenvalue.
+        Damping of the Gram matrices relative to their mean eigenvalue, at first and at most.
+    mu_min : float, default 1e-4
+        Smallest damping.  It falls by `mu_fall` after a step whose first trial was taken, and
+        rises by `mu_rise` after any other (Levenberg's rule).
+    mu_fall, mu_rise : float, default 0.8 and 2.0
+        See `mu_min`.
     history : int, default 10
         Pairs of the limited-memory recursion.
     first_share : float, default 0.25
         Share of the samples, drawn at random, that the first steps work on; they leave it when it
-        is fitted better than the rest.
+        is fitted better than the rest.  1 works on all samples from the start.
     working_set : float, default 1e-3
         Share of the total doubt ``1 - p_y`` that the samples left out may carry; 0 keeps all.
     refresh : int, default 5
         Steps between new working sets.
-    metric_stride : int, default 1
-        Every how many samples enter the Gram matrices.
     max_trials : int, default 20
         Bound on the trials of one line search.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an option is not as described; the message names it and its value.
     """
 
     promise = "loss"
@@ -71,24 +81,24 @@ class QuasiNewton:
         self,
         *,
         mu: float = 3e-2,
-        mu_min: float = 1e-3,
+        mu_min: float = 1e-4,
         mu_fall: float = 0.8,
         mu_rise: float = 2.0,
         history: int = 10,
         first_share: float = 0.25,
         working_set: float = 1e-3,
         refresh: int = 5,
-        metric_stride: int = 1,
         max_trials: int = 20,
     ) -> None:
-        self.mu = mu
-        self.mu_min, self.mu_fall, self.mu_rise = mu_min, mu_fall, mu_rise
-        self.history = history
-        self.first_share = first_share
-        self.working_set = working_set
-        self.refresh = refresh
-        self.metric_stride = metric_stride
-        self.max_trials = max_trials
+        self.mu = check_number(mu, "mu", 0.0, exclusive=True)
+        self.mu_min = check_number(mu_min, "mu_min", 0.0, self.mu)
+        self.mu_fall = check_number(mu_fall, "mu_fall", 1e-6, 1.0)
+        self.mu_rise = check_number(mu_rise, "mu_rise", 1.0)
+        self.history = check_integer(history, "history", minimum=0)
+        self.first_share = check_number(first_share, "first_share", 0.0, 1.0)
+        self.working_set = check_number(working_set, "working_set", 0.0, 0.999)
+        self.refresh = check_integer(refresh, "refresh", minimum=1)
+        self.max_trials = check_integer(max_trials, "max_trials", minimum=1)
 
     def start(self, problem: Problem, state: State) -> None:
         """Measure the initial network on all samples; begin with a random share of them."""
@@ -215,7 +225,6 @@ class QuasiNewton:
             self.batch,
             problem.team,
             grams=True,
-            gram_stride=self.metric_stride,
             doubt_out=doubt,
         )
         factor = self.scale / problem.n_samples
