@@ -45,8 +45,19 @@ class LySepClassifier(ClassifierMixin, BaseEstimator):
         Norm of the adaptive penalty weights.
     output_bias : bool, default False
         Whether the output layer has a bias.
-    init : {"uniform", "orthogonal"}, default "uniform"
-        Distribution of the initial weights.
+    init : {"uniform", "orthogonal", "normalised", "normalised-small"}, optional
+        Initial weights; default those that suit the solver.
+    alpha : float, default 0.0
+        Weight of ``alpha/2 sum_l ||W_l||^2`` beside the mean cross-entropy.
+    batch_size : int, optional
+        Samples per step of the mini-batch solver.
+    label_smoothing : float, optional
+        Share of every target that is spread over all classes; default what suits the solver.
+    early_stopping : bool, default False
+        Hold out `validation_fraction` of every class, stop when its cross-entropy has not
+        improved for `n_iter_no_change` sweeps, and keep the best iterate.
+    validation_fraction : float, default 0.1
+        See `early_stopping`.
     max_iter : int, default 200
         Largest number of sweeps.
     tol : float, default 1e-4
@@ -73,6 +84,8 @@ class LySepClassifier(ClassifierMixin, BaseEstimator):
         Cross-entropy of the true network on the training data after every sweep.
     separated_loss_curve_ : list of float
         LS = sqrt(F) after every sweep.
+    validation_loss_curve_ : list of float
+        Cross-entropy of the held-out samples after every sweep; NaN without early stopping.
     bound_constant_ : float
         C of ``loss_curve_[k] <= C * separated_loss_curve_[k]``.
     n_iter_ : int
@@ -103,6 +116,11 @@ class LySepClassifier(ClassifierMixin, BaseEstimator):
         weights: str = "frobenius",
         output_bias: bool = False,
         init: str | None = None,
+        alpha: float = 0.0,
+        batch_size: int | None = None,
+        label_smoothing: float | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
         max_iter: int = 200,
         tol: float = 1e-4,
         n_iter_no_change: int = 10,
@@ -118,6 +136,11 @@ class LySepClassifier(ClassifierMixin, BaseEstimator):
         self.weights = weights
         self.output_bias = output_bias
         self.init = init
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.label_smoothing = label_smoothing
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
         self.max_iter = max_iter
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
@@ -126,8 +149,8 @@ class LySepClassifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
         self.callback = callback
 
-    def fit(self, X: Any, y: Any) -> LySepClassifier:
-        """Train on X of shape (n, d) and labels y of shape (n,).
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LySepClassifier:
+        """Train on X of shape (n, d), labels y and optional sample weights of shape (n,).
 
         Raises
         ------
@@ -153,6 +176,12 @@ class LySepClassifier(ClassifierMixin, BaseEstimator):
             weights=self.weights,
             output_bias=self.output_bias,
             init=self.init,
+            alpha=self.alpha,
+            sample_weight=sample_weight,
+            batch_size=self.batch_size,
+            label_smoothing=self.label_smoothing,
+            early_stopping=self.early_stopping,
+            validation_fraction=self.validation_fraction,
             n_classes=len(self.classes_),
             max_iter=self.max_iter,
             tol=self.tol,
@@ -166,6 +195,7 @@ class LySepClassifier(ClassifierMixin, BaseEstimator):
         self.n_iter_ = result.n_iter
         self.loss_curve_ = [row.loss for row in result.history[1:]]
         self.separated_loss_curve_ = [row.separated_loss for row in result.history[1:]]
+        self.validation_loss_curve_ = [row.validation_loss for row in result.history[1:]]
         self.bound_constant_ = result.bound_constant
         if result.status in (Status.MAX_ITER, Status.NOT_FINITE):
             warnings.warn(

@@ -141,6 +141,8 @@ class Problem:
         Weight decay, ``alpha/2 sum_l ||W_l||^2`` beside the mean loss.
     rng : numpy.random.Generator, optional
         Source of randomness for solvers that draw samples; default a fixed seed.
+    has_validation : bool
+        Whether held-out samples judge the iterates.
     """
 
     def __init__(
@@ -153,6 +155,7 @@ class Problem:
         *,
         alpha: float = 0.0,
         rng: np.random.Generator | None = None,
+        has_validation: bool = False,
     ) -> None:
         self.network = network
         self.loss = loss
@@ -162,6 +165,7 @@ class Problem:
         self.batch = Batch.make(X, loss, network)
         self.blocks = self.batch.blocks
         self.alpha = float(alpha)
+        self.has_validation = has_validation
         self.rng = np.random.default_rng(0) if rng is None else rng
         # The Gram matrix of the input never changes; the weight block of layer 1 keeps it here.
         self.input_gram: np.ndarray | None = None

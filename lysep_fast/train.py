@@ -50,7 +50,8 @@ def train(
     init: str | None = None,
     alpha: float = 0.0,
     sample_weight: Any = None,
-    label_smoothing: float = 0.0,
+    label_smoothing: float | None = None,
+    batch_size: int | None = None,
     early_stopping: bool = False,
     validation_fraction: float = 0.1,
     n_classes: int | None = None,
@@ -96,8 +97,11 @@ def train(
         Weight decay: ``alpha/2 sum_l ||W_l||^2`` is added to the mean cross-entropy.
     sample_weight : array-like, shape (n,), optional
         Weights of the samples, scaled to mean 1.
-    label_smoothing : float, default 0.0
-        Share of every target that is spread over all classes in the gradients.
+    label_smoothing : float, optional
+        Share of every target that is spread over all classes in the gradients; default what suits
+        the solver (0.05 for ``"mini-batch"``, 0 for the others).
+    batch_size : int, optional
+        Samples per step of the mini-batch solver.
     early_stopping : bool, default False
         Hold out `validation_fraction` of every class, stop when its cross-entropy has not
         improved for `n_iter_no_change` sweeps, and return the best iterate.
@@ -108,8 +112,8 @@ def train(
     max_iter : int, default 200
         Largest number of sweeps.
     tol : float, default 1e-4
-        Stop when the separated loss fell by less than this share of itself in each of
-        `n_iter_no_change` sweeps in a row; 0 stops only when it does not fall at all.
+        Stop when the separated loss has fallen by less than this share of its lowest value in
+        each of `n_iter_no_change` sweeps in a row; 0 stops only when it does not fall at all.
     n_iter_no_change : int, default 10
         See `tol`.
     random_state : int, numpy.random.Generator or None
@@ -146,7 +150,8 @@ def train(
     if init is not None:
         check_choice(init, "init", INIT_CHOICES)
     check_number(alpha, "alpha", 0.0)
-    check_number(label_smoothing, "label_smoothing", 0.0, 0.999)
+    if label_smoothing is not None:
+        check_number(label_smoothing, "label_smoothing", 0.0, 0.999)
     check_number(validation_fraction, "validation_fraction", 0.0, 1.0, exclusive=True)
     check_integer(max_iter, "max_iter", minimum=0)
     check_number(tol, "tol", 0.0)
@@ -160,6 +165,8 @@ def train(
     check_integer(verbose, "verbose", minimum=0)
     if isinstance(solver, str) and solver == "auto":
         solver = choose_solver(*X.shape)
+    if batch_size is not None:
+        solver_options = {**(solver_options or {}), "batch_size": batch_size}
     method = make_solver(solver, solver_options)
     _check_support(
         method,
@@ -167,7 +174,7 @@ def train(
         weights=weights != "frobenius",
         alpha=alpha > 0.0,
         sample_weight=sample_weight is not None,
-        label_smoothing=label_smoothing > 0.0,
+        label_smoothing=bool(label_smoothing),
     )
 
     network = Network.dense(widths, activation, output_bias=output_bias)
@@ -182,7 +189,9 @@ def train(
     with Team(n_threads) as team, np.errstate(over="ignore", invalid="ignore"):
         W, b = initial_weights(network, X, rng, init or method.init)
         result = Result(network, W, b, n_threads=n_threads)
-        problem = Problem(network, loss, X, team, weights, alpha=alpha, rng=rng)
+        problem = Problem(
+            network, loss, X, team, weights, alpha=alpha, rng=rng, has_validation=early_stopping
+        )
         result.bound_constant = problem.objective.constant if method.auxiliaries else 1.0
         stopping = Stopping(max_iter, tol, n_iter_no_change)
         run(
@@ -226,6 +235,7 @@ def run(
     solver.start(problem, state)
     row = _history_row(problem, solver, state, 0, began, (), validation)
     best, best_row, quiet = _copy_weights(state), row, 0
+    lowest = row.separated_loss
     stop = _report(row, result, callback, verbose)
     while result.status is Status.RUNNING:
         if stop:
@@ -240,11 +250,11 @@ def run(
             result.status = Status.MAX_ITER
         else:
             steps = tuple(solver.step(problem, state))
-            former = row
             row = _history_row(problem, solver, state, row.sweep + 1, began, steps, validation)
             if validation is None:
-                gain = former.separated_loss - row.separated_loss
-                quiet = 0 if gain > stopping.tol * former.separated_loss else quiet + 1
+                gain = lowest - row.separated_loss
+                quiet = 0 if gain > stopping.tol * lowest else quiet + 1
+                lowest = min(lowest, row.separated_loss)
                 if np.isfinite(row.separated_loss):
                     best, best_row = _copy_weights(state), row
             elif row.validation_loss < best_row.validation_loss:

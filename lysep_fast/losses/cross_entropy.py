@@ -28,9 +28,9 @@ class CrossEntropy:
         Number of classes K.
     sample_weight : ndarray of shape (n,), optional
         Weights ``c_n`` of the samples in the true loss; None means 1.
-    label_smoothing : float, default 0.0
+    label_smoothing : float, optional
         Share of every target that is spread evenly over the classes when gradients are formed;
-        reported losses are never smoothed.
+        reported losses are never smoothed.  None leaves the choice to the solver.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ class CrossEntropy:
         y: np.ndarray,
         n_outputs: int,
         sample_weight: np.ndarray | None = None,
-        label_smoothing: float = 0.0,
+        label_smoothing: float | None = None,
     ) -> None:
         self.y = y
         self.n_outputs = int(n_outputs)
         self.sample_weight = sample_weight
-        self.label_smoothing = float(label_smoothing)
+        self.label_smoothing = label_smoothing
 
     def take(self, rows: Any) -> CrossEntropy:
         """Return the loss of a subset of the samples, given by a slice or by indices."""

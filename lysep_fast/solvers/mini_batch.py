@@ -80,16 +80,17 @@ class MiniBatch:
         Steps between Gram matrices, after the first 32 steps.
     inverse_period : int, default 20
         Gram matrices between inverses, in the long run.
-    monitor : {"exact", "running"}, default "exact"
+    monitor : {"exact", "running"}, optional
         Training loss of the history: the averaged network's, which costs a forward pass over the
         data per epoch (about a third of the work), or the mean over the epoch of what the batches
-        saw before their steps, which costs nothing.
+        saw before their steps, which costs nothing.  Default ``"running"`` with early stopping,
+        where the held-out samples judge, else ``"exact"``.
     """
 
     promise = "none"
     auxiliaries = False
     init = "normalised-small"
-    supports = ("alpha", "sample_weight", "label_smoothing")
+    supports = ("alpha", "sample_weight", "label_smoothing", "batch_size")
 
     def __init__(
         self,
@@ -106,7 +107,7 @@ class MiniBatch:
         metric_averaging: float = 0.95,
         gram_period: int = 4,
         inverse_period: int = 20,
-        monitor: str = "exact",
+        monitor: str | None = None,
     ) -> None:
         if batch_size is not None:
             batch_size = check_integer(batch_size, "batch_size", minimum=1)
@@ -124,7 +125,9 @@ class MiniBatch:
         self.metric_averaging = _check_share(metric_averaging, "metric_averaging")
         self.gram_period = check_integer(gram_period, "gram_period", minimum=1)
         self.inverse_period = check_integer(inverse_period, "inverse_period", minimum=1)
-        self.monitor = check_choice(monitor, "monitor", ("exact", "running"))
+        if monitor is not None:
+            check_choice(monitor, "monitor", ("exact", "running"))
+        self.monitor = monitor
         self.evaluation: Evaluation | None = None
 
     def start(self, problem: Problem, state: State) -> None:
@@ -161,6 +164,9 @@ class MiniBatch:
         ]
         self.input_scale = _mean_square(problem)
         self.keep = self._keep(network.widths[0])
+        self.running = self.monitor == "running" or (
+            self.monitor is None and problem.has_validation
+        )
         self.count = 0
         self.evaluation = None
 
@@ -181,13 +187,14 @@ class MiniBatch:
         """Do one epoch in place; the state receives the averaged weights."""
         order = problem.rng.permutation(problem.n_samples)
         loss = problem.loss.take(order)
-        loss.label_smoothing = loss.label_smoothing or self.label_smoothing
+        if loss.label_smoothing is None:
+            loss.label_smoothing = self.label_smoothing
         shortest, correct = 1.0, 0.0
         for rows in self.batches:
             factor = self._batch_step(order, loss, rows, problem.alpha)
             shortest, correct = min(shortest, factor), correct + self.batch_pass.correct
         unpack_homogeneous(self.averaged, state.W, state.b)
-        if self.monitor == "running":
+        if self.running:
             e = self.batch_pass.losses.astype(np.float64)
             c = np.ones_like(e) if loss.sample_weight is None else loss.sample_weight
             self.evaluation = Evaluation(float(np.dot(c, e)), float(np.dot(c, e * e)), correct)
