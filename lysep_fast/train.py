@@ -187,7 +187,7 @@ def train(
         X, loss = np.ascontiguousarray(X[kept]), loss.take(kept)
     # Overflow is not a warning but a status: the loop looks at the loss after every sweep.
     with Team(n_threads) as team, np.errstate(over="ignore", invalid="ignore"):
-        W, b = initial_weights(network, X, rng, init or method.init)
+        W, b = initial_weights(network, X, rng, init or method.init, loss.sample_weight)
         result = Result(network, W, b, n_threads=n_threads)
         problem = Problem(
             network, loss, X, team, weights, alpha=alpha, rng=rng, has_validation=early_stopping

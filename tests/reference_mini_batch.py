@@ -60,7 +60,9 @@ class Naive:
         n, K = problem.n_samples, self.network.widths[-1]
         weights = problem.loss.sample_weight
         self.c = np.ones(n) if weights is None else weights
-        smoothing = problem.loss.label_smoothing or solver.label_smoothing
+        smoothing = problem.loss.label_smoothing
+        if smoothing is None:
+            smoothing = solver.label_smoothing
         self.Y = (1 - smoothing) * np.eye(K)[problem.loss.y] + smoothing / K
         norms = np.sum(problem.X**2, axis=1) + 1
         self.tau = np.mean(self.c * norms) / (problem.X.shape[1] + 1)

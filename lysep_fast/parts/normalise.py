@@ -12,7 +12,11 @@ INIT_CHOICES = (*INITIALISATIONS, "normalised", "normalised-small")
 
 
 def initial_weights(
-    network: Network, X: np.ndarray, rng: np.random.Generator, scheme: str
+    network: Network,
+    X: np.ndarray,
+    rng: np.random.Generator,
+    scheme: str,
+    sample_weight: np.ndarray | None = None,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Draw initial weights and biases; index 0 of the lists is an empty array.
 
@@ -29,6 +33,8 @@ def initial_weights(
         orthogonal, then hidden pre-activations of standard deviation 1 and means within +-1 up
         to depth 4, 0.8 for both beyond (in deep networks a large spread costs test accuracy);
         ``normalised-small``: the same with 0.3 and +-0.5, closer to a linear network.
+    sample_weight : ndarray, shape (n,), optional
+        Weights of the samples in the normalised schemes.
     """
     if not scheme.startswith("normalised"):
         return network.initial_weights(rng, X.dtype, scheme)
@@ -37,7 +43,7 @@ def initial_weights(
         spread, offset = 0.3, 0.5
     else:
         spread = offset = 1.0 if network.depth <= 4 else 0.8
-    forward_normalisation(network, W, b, X, rng, spread=spread, offset=offset)
+    forward_normalisation(network, W, b, X, rng, sample_weight, spread=spread, offset=offset)
     return W, b
 
 
@@ -47,6 +53,7 @@ def forward_normalisation(
     b: list[np.ndarray],
     X: np.ndarray,
     rng: np.random.Generator,
+    sample_weight: np.ndarray | None = None,
     *,
     spread: float,
     offset: float,
@@ -68,19 +75,27 @@ def forward_normalisation(
         Inputs; at most `max_samples` of them, drawn without replacement, are used.
     rng : numpy.random.Generator
         Source of the sample and the offsets.
+    sample_weight : ndarray, shape (n,), optional
+        Weights of the samples in means and standard deviations.
     spread, offset : float
         See above.
     """
     if len(X) > max_samples:
-        X = X[np.sort(rng.choice(len(X), max_samples, replace=False))]
+        chosen = np.sort(rng.choice(len(X), max_samples, replace=False))
+        X, sample_weight = X[chosen], None if sample_weight is None else sample_weight[chosen]
+    if sample_weight is None:
+        share = np.full(len(X), 1.0 / len(X))
+    else:
+        share = sample_weight / np.sum(sample_weight, dtype=np.float64)
     S = X
     for l in range(1, network.depth):
         Z = np.empty((len(S), network.layer(l).n_outputs), X.dtype)
         network.layer(l).apply(S, W[l], Z)
-        deviation = Z.std(axis=0, dtype=np.float64)
+        mean = share @ Z
+        deviation = np.sqrt(share @ np.square(Z - mean))
         # A neuron that does not vary over the data keeps its weights: only its mean is set.
         scale = np.where(deviation > 1e-12, spread / np.maximum(deviation, 1e-12), 1.0)
-        shift = rng.uniform(-offset, offset, Z.shape[1]) - scale * Z.mean(axis=0, dtype=np.float64)
+        shift = rng.uniform(-offset, offset, Z.shape[1]) - scale * mean
         W[l] *= scale[:, None].astype(X.dtype)
         b[l][:] = shift
         Z *= scale.astype(X.dtype)

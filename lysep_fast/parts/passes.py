@@ -5,7 +5,7 @@ data is stored.  Per layer the pass sums, over samples with weights c_n,
 
     gradient   sum_n c_n delta_{l,n} [S_{l-1,n}, 1]         delta_L = P - Y
     Gram       sum_n c_n q_n [S_{l-1,n}, 1]'[S_{l-1,n}, 1]  q_n = 1 - p_{y_n}
-    size       sum_n c_n |delta_{l,n}|^2
+    size       sum_n |c_n delta_{l,n}|^2
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class GradientPass:
     gradient : Parameters
         Derivative of ``evaluation.loss``.
     sizes : ndarray, shape (L+1,)
-        ``sum_n c_n |delta_l|^2``; index 0 unused.
+        ``sum_n |c_n delta_l|^2``; index 0 unused.
     grams : list of ndarray
         Gram matrices of ``[S_{l-1}, 1]`` with weights ``c_n q_n``; empty when not asked for.
         A layer without a bias has zeros between the features and the ones.
