@@ -102,24 +102,24 @@ def test_sweep(benchmark, n_threads, dtype):
 
 
 @pytest.mark.parametrize("peer", ["lysep_fast", "lysep_fast, 1 thread", "numpy reference"])
-@pytest.mark.benchmark(group="whole fit, circle (3, 50), 3000 samples, 30 sweeps")
+@pytest.mark.benchmark(group="whole fit, circle (3, 50), 300 samples, 3 sweeps")
 def test_fit(benchmark, peer):
     import reference
 
-    X, y = make_circle(3000, random_state=0)
+    X, y = make_circle(300, random_state=0)
     settings = {"hidden_layer_sizes": (50, 50), "random_state": 0, "tol": 0.0}
 
     def ours():
         n_threads = 1 if "1 thread" in peer else None
-        lysep_fast.train(X, y, max_iter=30, n_threads=n_threads, **settings)
+        lysep_fast.train(X, y, max_iter=3, n_threads=n_threads, **settings)
 
     def plain():
         start = lysep_fast.train(X, y, max_iter=0, **settings)
         with Team(1) as team:
             problem = Problem(start.network, CrossEntropy(y, 2), X, team)
             naive = reference.Reference.of(problem, problem.synchronised_state(start.W, start.b))
-        reference.train(naive, 30)
+        reference.train(naive, 3)
 
     task = plain if "numpy" in peer else ours
     task()
-    benchmark.pedantic(task, rounds=5)
+    benchmark.pedantic(task, rounds=3)

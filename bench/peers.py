@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-__all__ = ["ADAM_RATES", "Curve", "train_adam", "train_lbfgs"]
+__all__ = ["ADAM_RATES", "Curve", "network", "train_adam", "train_lbfgs"]
 
 ADAM_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 
@@ -45,7 +45,7 @@ class _Reached(Exception):
     """Ends an optimiser from inside its closure."""
 
 
-def _network(widths: Sequence[int], seed: int, dtype: torch.dtype) -> torch.nn.Sequential:
+def network(widths: Sequence[int], seed: int, dtype: torch.dtype) -> torch.nn.Sequential:
     """Build the network with torch's default initial weights and an output bias."""
     torch.manual_seed(seed)
     parts: list[torch.nn.Module] = []
@@ -71,7 +71,7 @@ def train_lbfgs(
     inputs, labels = torch.from_numpy(X), torch.from_numpy(y)
     curve = Curve()
     began = time.perf_counter()
-    model = _network(widths, seed, inputs.dtype)
+    model = network(widths, seed, inputs.dtype)
     optimiser = torch.optim.LBFGS(
         model.parameters(),
         lr=1.0,
@@ -111,7 +111,7 @@ def train_adam(
     inputs, labels = torch.from_numpy(X), torch.from_numpy(y)
     curve = Curve()
     began = time.perf_counter()
-    model = _network(widths, seed, inputs.dtype)
+    model = network(widths, seed, inputs.dtype)
     optimiser = torch.optim.Adam(model.parameters(), lr=rate)
     for _ in range(max_iter):
         optimiser.zero_grad()
