@@ -56,8 +56,8 @@ def peers(arguments: argparse.Namespace, rate: float | None) -> dict[str, Callab
     made["frozen features"] = lambda *args: train_frozen(*args, **limit)
     made["torch L-BFGS"] = lambda *args: train_lbfgs(*args, **limit)
     if rate is not None:
-        limit = {"max_seconds": arguments.adam_seconds}
-        made["torch Adam"] = lambda *args: train_adam(*args, rate, **limit)
+        adam_limit = {"max_seconds": arguments.adam_seconds}
+        made["torch Adam"] = lambda *args: train_adam(*args, rate, **adam_limit)
     return made
 
 

@@ -112,8 +112,9 @@ def train(
     max_iter : int, default 200
         Largest number of sweeps.
     tol : float, default 1e-4
-        Stop when the separated loss has fallen by less than this share of its lowest value in
-        each of `n_iter_no_change` sweeps in a row; 0 stops only when it does not fall at all.
+        Stop when the loss (for ``"alternating"`` the separated loss) has fallen by less than this
+        share of its lowest value in each of `n_iter_no_change` sweeps in a row; 0 stops only when
+        it does not fall at all.
     n_iter_no_change : int, default 10
         See `tol`.
     random_state : int, numpy.random.Generator or None
@@ -235,7 +236,7 @@ def run(
     solver.start(problem, state)
     row = _history_row(problem, solver, state, 0, began, (), validation)
     best, best_row, quiet = _copy_weights(state), row, 0
-    lowest = row.separated_loss
+    lowest = _watched(row, solver)
     stop = _report(row, result, callback, verbose)
     while result.status is Status.RUNNING:
         if stop:
@@ -252,9 +253,9 @@ def run(
             steps = tuple(solver.step(problem, state))
             row = _history_row(problem, solver, state, row.sweep + 1, began, steps, validation)
             if validation is None:
-                gain = lowest - row.separated_loss
-                quiet = 0 if gain > stopping.tol * lowest else quiet + 1
-                lowest = min(lowest, row.separated_loss)
+                value = _watched(row, solver)
+                quiet = 0 if lowest - value > stopping.tol * lowest else quiet + 1
+                lowest = min(lowest, value)
                 if np.isfinite(row.separated_loss):
                     best, best_row = _copy_weights(state), row
             elif row.validation_loss < best_row.validation_loss:
@@ -267,6 +268,11 @@ def run(
     if verbose:
         print(f"stopped after {result.n_iter} sweeps: {result.message}")
     return state
+
+
+def _watched(row: HistoryRow, solver: Solver) -> float:
+    """Return the loss whose fall counts as progress: the one that the solver works on."""
+    return row.separated_loss if solver.auxiliaries else row.loss
 
 
 def _copy_weights(state: State) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -394,3 +394,16 @@ def test_it_reaches_a_small_loss_where_hidden_layers_must_learn(make_data, depth
     )
     assert result.history[-1].loss < 1e-3
     assert result.W[1].dtype == dtype
+
+
+def test_a_rise_of_the_squared_losses_is_not_taken_for_convergence():
+    # The root mean square of e_n may rise for many steps while the mean, which is minimised, falls.
+    X, y = make_checkerboard(1000, random_state=0)
+    result = train(
+        X, y, hidden_layer_sizes=(20, 20), solver="quasi-newton", max_iter=40, tol=0,
+        n_iter_no_change=3, random_state=0,
+    )  # fmt: skip
+    losses = [row.loss for row in result.history]
+    roots = [row.separated_loss for row in result.history]
+    assert min(np.diff(roots[: result.n_iter])) < 0 < max(np.diff(roots[: result.n_iter]))
+    assert result.n_iter == 40 or losses[-1] >= min(losses[:-3])
