@@ -397,7 +397,7 @@ def test_it_reaches_a_small_loss_where_hidden_layers_must_learn(make_data, depth
 
 
 def test_a_rise_of_the_squared_losses_is_not_taken_for_convergence():
-    # The root mean square of e_n may rise for many steps while the mean, which is minimised, falls.
+    # The root mean square of e_n may rise for many steps while the mean falls.
     X, y = make_checkerboard(1000, random_state=0)
     result = train(
         X, y, hidden_layer_sizes=(20, 20), solver="quasi-newton", max_iter=40, tol=0,
