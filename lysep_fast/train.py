@@ -1,24 +1,22 @@
-"""The training loop: sweep until stop, history, callback, stopping.  Start reading here."""
+"""The front door: check the arguments, build the problem, train.  Start reading here."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .layers.dense import NORMS
+from .loop import Callback, Stopping, run
 from .losses import CrossEntropy
 from .network import Network
 from .objective import Problem
 from .parallel import Team, available_cpus
 from .parts.normalise import INIT_CHOICES, initial_weights
-from .parts.passes import Batch, evaluate
-from .result import HistoryRow, Result, Status
+from .parts.passes import Batch
+from .result import Result
 from .solvers import SOLVERS, Solver, choose_solver, make_solver
-from .state import State
 from .validation import (
     check_activation,
     check_choice,
@@ -33,8 +31,6 @@ from .validation import (
 )
 
 __all__ = ["train"]
-
-Callback = Callable[[HistoryRow], bool | None]
 
 
 def train(
@@ -205,136 +201,6 @@ def train(
             verbose=verbose,
         )
     return result
-
-
-@dataclass(frozen=True)
-class Stopping:
-    """When to stop, beside the callback."""
-
-    max_iter: int
-    tol: float
-    n_iter_no_change: int
-
-
-def run(
-    problem: Problem,
-    solver: Solver,
-    result: Result,
-    stopping: Stopping,
-    *,
-    validation: Batch | None = None,
-    callback: Callback | None = None,
-    verbose: int = 0,
-) -> State:
-    """Iterate until stop, from the weights in `result` (replaced at the end).
-
-    Returns the last state.  With a validation set, the weights with its smallest cross-entropy
-    are the result; without, the last finite ones.
-    """
-    began = time.perf_counter()
-    state = problem.synchronised_state(result.W, result.b, auxiliaries=solver.auxiliaries)
-    solver.start(problem, state)
-    row = _history_row(problem, solver, state, 0, began, (), validation)
-    best, best_row, quiet = _copy_weights(state), row, 0
-    lowest = _watched(row, solver)
-    stop = _report(row, result, callback, verbose)
-    while result.status is Status.RUNNING:
-        if stop:
-            result.status = Status.CALLBACK
-        elif not np.isfinite(row.loss) or not np.isfinite(row.separated_loss):
-            result.status = Status.NOT_FINITE
-        elif row.steps and not any(step.accepted for step in row.steps):
-            result.status = Status.NO_PROGRESS
-        elif quiet >= stopping.n_iter_no_change:
-            result.status = Status.CONVERGED if validation is None else Status.EARLY_STOPPED
-        elif row.sweep >= stopping.max_iter:
-            result.status = Status.MAX_ITER
-        else:
-            steps = tuple(solver.step(problem, state))
-            row = _history_row(problem, solver, state, row.sweep + 1, began, steps, validation)
-            if validation is None:
-                value = _watched(row, solver)
-                quiet = 0 if lowest - value > stopping.tol * lowest else quiet + 1
-                lowest = min(lowest, value)
-                if np.isfinite(row.separated_loss):
-                    best, best_row = _copy_weights(state), row
-            elif row.validation_loss < best_row.validation_loss:
-                best, best_row, quiet = _copy_weights(state), row, 0
-            else:
-                quiet += 1
-            stop = _report(row, result, callback, verbose)
-    result.W, result.b = best
-    result.best_iter = best_row.sweep
-    if verbose:
-        print(f"stopped after {result.n_iter} sweeps: {result.message}")
-    return state
-
-
-def _watched(row: HistoryRow, solver: Solver) -> float:
-    """Return the loss whose fall counts as progress: the one that the solver works on."""
-    return row.separated_loss if solver.auxiliaries else row.loss
-
-
-def _copy_weights(state: State) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    return [w.copy() for w in state.W], [v.copy() for v in state.b]
-
-
-def _history_row(
-    problem: Problem,
-    solver: Solver,
-    state: State,
-    sweep: int,
-    began: float,
-    steps: tuple[Any, ...],
-    validation: Batch | None,
-) -> HistoryRow:
-    """Evaluate the true network and the separated loss."""
-    known = solver.evaluation
-    if known is None:
-        known = evaluate(problem.network, state.W, state.b, problem.batch, problem.team)
-    if solver.auxiliaries:
-        separated = problem.objective.separated_loss(state)
-        root, data, penalties = separated.root, separated.data, separated.penalties
-    else:  # synchronised: all residuals are zero
-        data = known.squares / problem.n_samples
-        root, penalties = float(np.sqrt(data)), np.zeros(problem.network.depth - 1)
-    held_out = {}
-    if validation is not None:
-        seen = evaluate(problem.network, state.W, state.b, validation, problem.team)
-        held_out = {
-            "validation_loss": seen.loss / len(validation),
-            "validation_accuracy": seen.correct / len(validation),
-        }
-    n = problem.n_samples
-    seconds = time.perf_counter() - began
-    return HistoryRow(
-        sweep,
-        seconds,
-        known.loss / n,
-        known.correct / n,
-        root,
-        data,
-        penalties,
-        steps,
-        **held_out,
-    )
-
-
-def _report(row: HistoryRow, result: Result, callback: Callback | None, verbose: int) -> bool:
-    """Store, print and hand out one history row; return whether the callback wants to stop."""
-    result.history.append(row)
-    if verbose:
-        held_out = ""
-        if np.isfinite(row.validation_loss):
-            held_out = (
-                f"  validation {row.validation_loss:.4e} {100 * row.validation_accuracy:6.2f} %"
-            )
-        print(
-            f"sweep {row.sweep:5d}  loss {row.loss:.4e}  separated {row.separated_loss:.4e}  "
-            f"accuracy {100 * row.accuracy:6.2f} %{held_out}  {row.seconds:8.2f} s"
-        )
-    answer = False if callback is None else callback(row)
-    return isinstance(answer, bool | np.bool_) and bool(answer)
 
 
 def _check_support(method: Solver, solver: str | Solver, **wanted: bool) -> None:
