@@ -19,7 +19,7 @@ from lysep_fast.kernels import ACTIVATION_CODES
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.layers.dense import NORMS
 from lysep_fast.network import INITIALISATIONS
-from lysep_fast.solvers import Alternating
+from lysep_fast.solvers import Alternating, choose_solver
 
 HIDDEN, SWEEPS = ((8, 8), 20) if JIT_ENABLED else ((3, 3), 4)
 
@@ -463,3 +463,52 @@ def test_only_an_output_bias_can_be_trained_when_all_features_are_zero(hidden):
         output_bias=True, init="orthogonal", max_iter=200, tol=0, random_state=0,
     )  # fmt: skip
     assert result.history[-1].loss < result.history[0].loss
+
+
+# --- the choice of the solver --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "n_features", "solver"),
+    [
+        (1000, 2, "quasi-newton"),
+        (10_001, 2, "mini-batch"),
+        (1000, 4, "mini-batch"),
+        (199, 50, "quasi-newton"),
+        (200, 50, "mini-batch"),
+    ],
+)
+def test_auto_chooses_by_samples_and_features(n_samples, n_features, solver):
+    assert choose_solver(n_samples, n_features) == solver
+
+
+def test_auto_trains_with_the_chosen_solver(blobs):
+    assert same(short(*blobs, solver="auto"), short(*blobs, solver="quasi-newton"))
+    assert not same(short(*blobs, solver="auto"), short(*blobs, solver="alternating"))
+
+
+@pytest.mark.parametrize("name", ["weights", "alpha", "sample_weight", "label_smoothing"])
+def test_an_argument_that_the_solver_cannot_take_is_refused(blobs, name):
+    X, y = blobs
+    value = {"weights": "spectral", "sample_weight": np.ones(len(X))}.get(name, 0.1)
+    solver = "mini-batch" if name == "weights" else "alternating"
+    with pytest.raises(ValueError, match=name):
+        short(X, y, solver=solver, **{name: value})
+    with pytest.raises((ValueError, TypeError), match="batch_size"):
+        short(X, y, solver="alternating", batch_size=4)
+
+
+def test_early_stopping_returns_the_best_of_the_held_out_loss(blobs):
+    X, y = blobs
+    for solver in ("alternating", "quasi-newton", "mini-batch"):
+        result = short(
+            X, y, solver=solver, early_stopping=True, validation_fraction=0.3, max_iter=12
+        )
+        held_out = [row.validation_loss for row in result.history]
+        assert result.best_iter == int(np.argmin(held_out))
+        assert all(0 <= row.validation_accuracy <= 1 for row in result.history)
+
+
+def test_holding_out_nothing_is_an_error(blobs):
+    with pytest.raises(ValueError, match="validation_fraction"):
+        short(*blobs, early_stopping=True, validation_fraction=1e-6)

@@ -16,7 +16,7 @@ from .quasi_newton import QuasiNewton
 
 __all__ = ["SOLVERS", "Solver", "choose_solver", "make_solver"]
 
-AUTO_MAX_FEATURES, AUTO_MAX_SAMPLES = 20, 10_000
+AUTO_MAX_FEATURES, AUTO_MAX_SAMPLES, AUTO_FEW_SAMPLES = 3, 10_000, 200
 
 
 class Solver(Protocol):
@@ -52,12 +52,12 @@ SOLVERS: dict[str, type[Any]] = {
 def choose_solver(n_samples: int, n_features: int) -> str:
     """Return the solver that ``"auto"`` stands for.
 
-    Full-batch quasi-Newton steps win on few features and moderate sample sizes; on many features
-    they fit noise and passes over all the data cost more than they give.  The limits are measured
-    (docs/how_to_choose.md).
+    Full-batch quasi-Newton steps win in two or three dimensions, where boundaries are sharp, and
+    on very few samples, which leave nothing to draw batches from; on more features they fit
+    noise.  The limits are measured (docs/how_to_choose.md).
     """
-    few = n_features <= AUTO_MAX_FEATURES and n_samples <= AUTO_MAX_SAMPLES
-    return "quasi-newton" if few else "mini-batch"
+    flat = n_features <= AUTO_MAX_FEATURES and n_samples <= AUTO_MAX_SAMPLES
+    return "quasi-newton" if flat or n_samples < AUTO_FEW_SAMPLES else "mini-batch"
 
 
 def make_solver(solver: str | Solver, options: dict[str, Any] | None = None) -> Solver:
