@@ -474,8 +474,9 @@ def test_only_an_output_bias_can_be_trained_when_all_features_are_zero(hidden):
         (1000, 2, "quasi-newton"),
         (10_001, 2, "mini-batch"),
         (1000, 4, "mini-batch"),
-        (199, 50, "quasi-newton"),
-        (200, 50, "mini-batch"),
+        (199, 20, "quasi-newton"),
+        (200, 20, "mini-batch"),
+        (199, 21, "mini-batch"),
     ],
 )
 def test_auto_chooses_by_samples_and_features(n_samples, n_features, solver):

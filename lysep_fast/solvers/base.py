@@ -16,7 +16,8 @@ from .quasi_newton import QuasiNewton
 
 __all__ = ["SOLVERS", "Solver", "choose_solver", "make_solver"]
 
-AUTO_MAX_FEATURES, AUTO_MAX_SAMPLES, AUTO_FEW_SAMPLES = 3, 10_000, 200
+#: Most features and samples for quasi-newton: in a plane or in space, and on very few samples.
+AUTO_FLAT, AUTO_FEW = (3, 10_000), (20, 199)
 
 
 class Solver(Protocol):
@@ -56,8 +57,10 @@ def choose_solver(n_samples: int, n_features: int) -> str:
     on very few samples, which leave nothing to draw batches from; on more features they fit
     noise.  The limits are measured (docs/how_to_choose.md).
     """
-    flat = n_features <= AUTO_MAX_FEATURES and n_samples <= AUTO_MAX_SAMPLES
-    return "quasi-newton" if flat or n_samples < AUTO_FEW_SAMPLES else "mini-batch"
+    for most_features, most_samples in (AUTO_FLAT, AUTO_FEW):
+        if n_features <= most_features and n_samples <= most_samples:
+            return "quasi-newton"
+    return "mini-batch"
 
 
 def make_solver(solver: str | Solver, options: dict[str, Any] | None = None) -> Solver:
