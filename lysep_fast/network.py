@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .features import Activation
-from .layers import Dense
+from .features import Activation, PooledActivation
+from .layers import Convolution, Dense
 from .parallel import Workspace
 
-__all__ = ["INITIALISATIONS", "Network"]
+__all__ = ["INITIALISATIONS", "Feature", "Layer", "Network"]
+
+Layer = Dense | Convolution
+Feature = Activation | PooledActivation
 
 INITIALISATIONS = ("uniform", "orthogonal")
 
 
 @dataclass(frozen=True)
 class Network:
-    """A chain ``z_1 = x W_1' + b_1``, ``z_l = s(z_{l-1}) W_l' + b_l``, logits ``z_L``.
+    """A chain ``z_1 = x W_1' + b_1``, ``z_l = S_{l-1} W_l' + b_l``, logits ``z_L``.
 
-    Layers count from 1 to ``depth`` = L as in the papers; lists of per-layer arrays carry an
+    ``S_l = s(z_l)``, pooled after a convolution; for a convolution ``W_l`` is the matrix of its
+    kernels, one row per output channel, and ``b_l`` has one entry per channel.  Layers count from 1 to ``depth`` = L as in the papers; lists of per-layer arrays carry an
     empty array at index 0 so that indices agree with the equations.
 
     Parameters
     ----------
-    layers : tuple of Dense
+    layers : tuple of Dense or Convolution
         The linear maps of layers 1..L.
-    features : tuple of Activation
+    features : tuple of Activation or PooledActivation
         ``features[l]`` is what layer l+1 sees of ``A[l]``; ``features[0]`` belongs to the input.
     output_bias : bool
         Whether layer L has a bias (the paper's has none).
     """
 
-    layers: tuple[Dense, ...]
-    features: tuple[Activation, ...]
+    layers: tuple[Layer, ...]
+    features: tuple[Feature, ...]
     output_bias: bool = False
 
     @classmethod
@@ -52,6 +57,63 @@ class Network:
         features = (Activation("identity"),) + (hidden,) * (len(layers) - 1)
         return cls(layers, features, output_bias)
 
+    @classmethod
+    def convolutional(
+        cls,
+        image_shape: tuple[int, int, int],
+        conv_channels: Sequence[int],
+        hidden_layer_sizes: Sequence[int],
+        n_outputs: int,
+        activation: str = "tanh",
+        *,
+        kernel_size: int | Sequence[int] = 3,
+        padding: int | str = "same",
+        pool_size: int | Sequence[int] = 2,
+        output_bias: bool = False,
+    ) -> Network:
+        """Build convolution-pooling layers followed by fully connected ones.
+
+        Parameters
+        ----------
+        image_shape : tuple of int
+            ``(channels, height, width)`` of an input row.
+        conv_channels : sequence of int
+            Output channels of the convolutions, one entry each.
+        hidden_layer_sizes : sequence of int
+            Widths of the fully connected hidden layers.
+        n_outputs : int
+            Number of logits.
+        activation : str
+            Activation of all hidden layers.
+        kernel_size, pool_size : int or sequence of int
+            Edge of the square kernels and of the pooling windows, one for all convolutions or
+            one each.
+        padding : int or "same"
+            Zeros around the images; ``"same"`` keeps their size.
+        output_bias : bool
+            Whether the output layer has a bias.
+
+        Raises
+        ------
+        ValueError
+            If a kernel or a pooling window does not fit into its image.
+        """
+        layers: list[Layer] = []
+        features: list[Feature] = [Activation("identity")]
+        kernels = _one_each(kernel_size, len(conv_channels), "kernel_size")
+        pools = _one_each(pool_size, len(conv_channels), "pool_size")
+        shape = image_shape
+        for channels, kernel, pool in zip(conv_channels, kernels, pools, strict=True):
+            conv = Convolution(shape, channels, kernel, padding=padding)
+            layers.append(conv)
+            pooled = PooledActivation(activation, conv.output_shape, pool)
+            features.append(pooled)
+            shape = pooled.output_shape
+        widths = (math.prod(shape), *hidden_layer_sizes, n_outputs)
+        layers += [Dense(a, b) for a, b in itertools.pairwise(widths)]
+        features += [Activation(activation)] * (len(layers) - len(features))
+        return cls(tuple(layers), tuple(features), output_bias)
+
     @property
     def depth(self) -> int:
         """Number L of linear layers, the output layer included."""
@@ -59,7 +121,7 @@ class Network:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Numbers of columns ``(d, m_1, ..., m_{L-1}, K)``."""
+        """Numbers of columns ``(d, m_1, ..., m_{L-1}, K)`` of input, auxiliaries and logits."""
         return (self.layers[0].n_inputs, *(layer.n_outputs for layer in self.layers))
 
     @property
@@ -67,9 +129,19 @@ class Network:
         """Largest Lipschitz constant c of the hidden activations (1 without hidden layers)."""
         return max((f.lipschitz for f in self.features[1:]), default=1.0)
 
-    def layer(self, l: int) -> Dense:
+    def layer(self, l: int) -> Layer:
         """Return the linear map of layer `l`, 1 <= l <= depth."""
         return self.layers[l - 1]
+
+    def feature(self, l: int, A: np.ndarray, workspace: Workspace, name: str = "S") -> np.ndarray:
+        """Return the features that layer l+1 sees of a block of ``A_l``.
+
+        They are in the workspace memory that belongs to `name`, except for an identity, which
+        hands `A` through.
+        """
+        width = self.layers[l].n_inputs
+        S = workspace.array(name, (len(A), width), A.dtype)
+        return self.features[l].forward(A, S)
 
     def has_bias(self, l: int) -> bool:
         """Return whether layer `l` has a bias."""
@@ -135,7 +207,21 @@ class Network:
             Z = workspace.array(f"forward {l % 2}", (X.shape[0], layer.n_outputs), X.dtype)
             layer.apply(S, W[l], Z)
             if self.has_bias(l):
-                Z += b[l]
+                layer.add_bias(Z, b[l])
             if l < self.depth:
-                S = self.features[l].forward(Z, Z)
+                in_place = self.layers[l].n_inputs == layer.n_outputs
+                feature = self.features[l]
+                S = feature.forward(Z, Z) if in_place else self.feature(l, Z, workspace)
         return Z
+
+
+def _one_each(value: int | Sequence[int], count: int, name: str) -> list[int]:
+    """Return `count` values: `value` repeated, or its entries if there are as many."""
+    if isinstance(value, Sequence):
+        if len(value) != count:
+            raise ValueError(
+                f"{name} must be one number or one for each of the {count} convolutions, got "
+                f"{value!r}"
+            )
+        return [int(v) for v in value]
+    return [int(value)] * count

@@ -1,5 +1,6 @@
 """Feature maps: what a layer's linear map sees of the auxiliary variable below it."""
 
 from .activation import Activation
+from .pooled import PooledActivation
 
-__all__ = ["Activation"]
+__all__ = ["Activation", "PooledActivation"]

@@ -50,5 +50,13 @@ class Activation:
         """Write ``s(A)`` to `S` and ``s'(A)`` to `D`."""
         activation_derivative_into(self.code, A, S, D)
 
+    def pull_back(self, G: np.ndarray, D: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Return ``G * D`` in `out`, which may be `G`: the vector-Jacobian product at A."""
+        return np.multiply(G, D, out=out)
+
+    def squared_norm(self, kind: str) -> float:
+        """Return the squared norm of the linear part of the map, which is the identity here."""
+        return 1.0
+
     def __repr__(self) -> str:
         return f"Activation({self.name!r})"

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
+from ..kernels.joint import add_bias_rows
+
 __all__ = ["NORMS", "Dense"]
 
 NORMS = ("frobenius", "spectral")
@@ -22,7 +24,14 @@ class Dense:
     ----------
     n_inputs, n_outputs : int
         Numbers of columns of the input block ``S`` and of the output block ``U``.
+
+    Attributes
+    ----------
+    n_positions : int
+        Outputs that share one row of W and one bias: 1, as nothing is shared here.
     """
+
+    n_positions = 1
 
     def __init__(self, n_inputs: int, n_outputs: int) -> None:
         self.n_inputs = int(n_inputs)
@@ -49,9 +58,31 @@ class Dense:
         """Compute ``T'S`` into `out`: the gradient of ``<T, S W'>`` in W, of its shape."""
         return np.dot(T.T, S, out=out)
 
+    def patch_sum(self, S: np.ndarray) -> np.ndarray:
+        """Return the column sums of S in float64."""
+        return np.asarray(S.sum(axis=0, dtype=np.float64))
+
+    def add_bias(self, Z: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Add the bias to every row of `Z` in place."""
+        add_bias_rows(Z, b)
+        return Z
+
+    def bias_sum(self, G: np.ndarray) -> np.ndarray:
+        """Return the column sums of G in float64: the gradient of ``<G, 1 b'>`` in b."""
+        return np.asarray(G.sum(axis=0, dtype=np.float64))
+
+    def norm_diagonal(self, kind: str) -> np.ndarray:
+        """Return D with ``squared_norm = sum W^2 D`` for the norms that are such sums."""
+        if kind not in ("frobenius", "patch"):
+            raise ValueError(f"norm must be 'frobenius' or 'patch', got {kind!r}")
+        return np.ones(self.n_inputs)
+
     def squared_norm(self, W: np.ndarray, kind: str) -> float:
-        """Return the squared Frobenius or spectral norm of the map, accumulated in float64."""
-        if kind == "frobenius":
+        """Return the squared norm of the map, accumulated in float64.
+
+        ``patch`` counts patches of a convolution; here it is the Frobenius norm.
+        """
+        if kind in ("frobenius", "patch"):
             return float(np.sum(np.square(W, dtype=np.float64)))
         if kind == "spectral":
             values = scipy.linalg.svdvals(W.astype(np.float64, copy=False), check_finite=False)

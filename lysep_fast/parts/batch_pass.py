@@ -1,22 +1,25 @@
 """Forward and backward pass over one mini-batch, in preallocated memory.
 
-Biases are columns: with ``S~ = [S, 1]`` and ``W~ = [[W, b], [0, 0]]`` a layer is one product
-``S~ W~'``, its gradient one product ``delta' S~``, its Gram matrix ``S~' S~``.  The zero row of
-hidden layers makes room for the column of ones; it never moves, because delta is zero there.  A
-layer without a bias sees a column of zeros instead.
-
+The layers' products and their adjoints are in `stages`, where biases are columns of the weights.
 The batch is cut into fixed pieces that threads share; their sums are added in order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from ..kernels.batch import add_into, gather_into, soften_into
-from ..kernels.softmax import correct_count, cross_entropy_gradient_into
+from ..kernels.batch import add_into, soften_into
+from ..kernels.softmax import (
+    correct_count,
+    cross_entropy_gradient_into,
+    squared_cross_entropy_gradient_into,
+)
 from ..losses import CrossEntropy
 from ..network import Network
 from ..parallel import Team, Workspace
+from .stages import make_stages, stage_shapes
 
 __all__ = ["BatchPass", "homogeneous_views", "pack_homogeneous", "unpack_homogeneous"]
 
@@ -28,14 +31,10 @@ def pack_homogeneous(
     network: Network, W: list[np.ndarray], b: list[np.ndarray]
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return a flat vector of all ``W~_l`` and its matrices; index 0 is empty."""
-    L, dtype = network.depth, W[1].dtype
-    shapes = [
-        (layer.n_outputs + (l < L), layer.n_inputs + 1)
-        for l, layer in enumerate(network.layers, 1)
-    ]
-    theta = np.zeros(sum(rows * columns for rows, columns in shapes), dtype)
+    shapes = stage_shapes(network)
+    theta = np.zeros(sum(rows * columns for rows, columns in shapes), W[1].dtype)
     layers = homogeneous_views(theta, shapes)
-    for l in range(1, L + 1):
+    for l in range(1, network.depth + 1):
         rows = len(W[l])
         layers[l][:rows, :-1] = W[l]
         layers[l][:rows, -1] = b[l]
@@ -60,31 +59,17 @@ def unpack_homogeneous(layers: list[np.ndarray], W: list[np.ndarray], b: list[np
 
 
 class _Piece:
-    """Arrays of one piece of a batch, of up to `rows` samples."""
+    """Stages, gradients and Gram matrices of one piece of a batch, of up to `rows` samples."""
 
     def __init__(
         self, network: Network, rows: int, shapes: list[tuple[int, int]], dtype: np.dtype
     ) -> None:
-        widths = network.widths
         empty = np.empty((0, 0), dtype)
-        self.S = [np.empty((rows, m + 1), dtype) for m in widths[:-1]]
-        self.D = [np.empty((rows, m + 1), dtype) for m in widths[:-1]]
-        self.Z = [np.empty((rows, m + 1), dtype) for m in widths[:-1]]
-        self.U = np.empty((rows, widths[-1]), dtype)
+        self.stages = make_stages(network, rows, dtype)
         self.gradient = [empty, *(np.empty(shape, dtype) for shape in shapes)]
-        self.grams = [empty, empty, *(np.empty((m + 1, m + 1), dtype) for m in widths[1:-1])]
+        self.grams = [empty, *(np.empty((p, p), dtype) for _, p in shapes)]
+        self.sizes = np.zeros(len(shapes) + 1)
         self.correct = 0.0
-        self._rows = rows
-
-    def arrays(self, count: int) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-        """Return the first `count` rows of S~, of the derivatives and of the scratch arrays."""
-        if count == self._rows:
-            return self.S, self.D, self.Z
-        return (
-            [s[:count] for s in self.S],
-            [d[:count] for d in self.D],
-            [z[:count] for z in self.Z],
-        )
 
 
 class BatchPass:
@@ -102,13 +87,20 @@ class BatchPass:
         Largest number of samples in a batch.
     team : Team
         Threads.
+    metrics : sequence of int
+        Layers whose Gram matrices are formed.
+    squared : bool
+        Whether the loss of a sample is ``e_n^2`` instead of ``e_n``.
 
     Attributes
     ----------
     gradient : list of ndarray
         ``sum_n c_n delta_{l,n} S~_{l-1,n}`` of the last batch; index 0 unused.
     grams : list of ndarray
-        ``sum_n c_n S~_{l-1,n}' S~_{l-1,n}`` of the last batch that asked for them, l >= 2.
+        ``sum_n c_n S~_{l-1,n}' S~_{l-1,n}`` of the last batch that asked for them; of a
+        convolution over its positions as well.
+    sizes : ndarray, shape (L+1,)
+        ``sum_n |c_n delta_{l,n}|^2`` of the last batch; index 0 unused.
     losses : ndarray, shape (n,)
         Losses ``e_n`` at the weights of the pass that saw them last, in the order of the batches.
     correct : float
@@ -122,18 +114,26 @@ class BatchPass:
         X: np.ndarray,
         batch_size: int,
         team: Team,
+        metrics: Sequence[int],
+        *,
+        squared: bool = False,
     ) -> None:
         self.network, self.layers, self.X, self.team = network, layers, X, team
+        self.squared = squared
+        self.metrics = frozenset(metrics)
         shapes = [(w.shape[0], w.shape[1]) for w in layers[1:]]
-        work = batch_size * sum(rows * columns for rows, columns in shapes)
+        work = batch_size * sum(
+            rows * columns * layer.n_positions
+            for (rows, columns), layer in zip(shapes, network.layers, strict=True)
+        )
         count = 2 if work >= _WORTH_SPLITTING and batch_size >= 2 else 1
         rows = -(-batch_size // count)
         self._pieces = [_Piece(network, rows, shapes, X.dtype) for _ in range(count)]
         self._numbers = [slice(i, i + 1) for i in range(count)]
-        self._ones = [float(network.has_bias(l)) for l in range(1, network.depth + 1)]
         self.gradient = self._pieces[0].gradient
         self.grams = self._pieces[0].grams
         self.losses = np.zeros(len(X), X.dtype)
+        self.sizes = np.zeros(network.depth + 1)
         self.correct = 0.0
 
     def __call__(
@@ -159,44 +159,46 @@ class BatchPass:
         else:
             self.team.map(task, self._numbers)
         self.correct = sum(piece.correct for piece in pieces)
+        self.sizes = sum((piece.sizes for piece in pieces[1:]), pieces[0].sizes)
         return self._reduce(grams)
 
     def _run(
         self, piece: _Piece, index: np.ndarray, loss: CrossEntropy, rows: slice, grams: bool
     ) -> None:
         """Run over one piece."""
-        L, W = len(self.layers) - 1, self.layers
-        S, D, Z = piece.arrays(rows.stop - rows.start)
-        gather_into(self.X, index[rows], S[0], self._ones[0])
+        L, W, features = len(self.layers) - 1, self.layers, self.network.features
+        stages, count = piece.stages, rows.stop - rows.start
+        weight = None if loss.sample_weight is None else loss.sample_weight[rows]
+        stages[0].gather(self.X, index[rows])
         for l in range(1, L):
-            np.dot(S[l - 1], W[l].T, out=Z[l])
-            self.network.features[l].forward_with_derivative(Z[l], S[l], D[l])
-            S[l][:, -1] = self._ones[l]
-            D[l][:, -1] = 0.0
-        delta = np.dot(S[L - 1], W[L].T, out=piece.U[: len(S[0])])
+            stages[l - 1].product(W[l], count)
+            stages[l - 1].activate(features[l], stages[l], count)
+        delta = stages[L - 1].product(W[L], count)
         self._output_gradient(piece, delta, loss, rows)
         for l in range(L, 0, -1):
-            np.dot(delta.T, S[l - 1], out=piece.gradient[l])
+            stage = stages[l - 1]
+            piece.sizes[l] = np.vdot(delta, delta)
+            stage.gradient(delta, piece.gradient[l])
+            if grams and l in self.metrics:
+                stage.gram(count, weight, piece.grams[l])
             if l > 1:
-                if grams:
-                    weighted = S[l - 1]
-                    if loss.sample_weight is not None:
-                        weighted = weighted * loss.sample_weight[rows][:, None]
-                    np.dot(S[l - 1].T, weighted, out=piece.grams[l])
-                delta = np.dot(delta, W[l], out=Z[l - 1])
-                delta *= D[l - 1]
+                delta = stages[l - 2].back(features[l - 1], stage, delta, W[l])
 
     def _output_gradient(
         self, piece: _Piece, U: np.ndarray, loss: CrossEntropy, rows: slice
     ) -> None:
-        """Overwrite the logits with ``c_n (P - Y)``, Y the smoothed target."""
+        """Overwrite the logits with the derivative of the weighted losses.
+
+        It is ``c_n (P - Y)``, Y the smoothed target, or ``2 c_n e_n (P - Y)``.
+        """
         y = loss.y[rows]
         weight = None if loss.sample_weight is None else loss.sample_weight[rows]
         if weight is None:
             piece.correct = float(correct_count(U, y))
         else:
             piece.correct = float(np.dot(weight, np.argmax(U, axis=1) == y))
-        cross_entropy_gradient_into(U, y, self.losses[rows], U)
+        into = squared_cross_entropy_gradient_into if self.squared else cross_entropy_gradient_into
+        into(U, y, self.losses[rows], U)
         if loss.label_smoothing:
             soften_into(U, y, loss.label_smoothing)
         if weight is not None:
@@ -211,6 +213,6 @@ class BatchPass:
         for piece in self._pieces[1:]:
             for l in range(len(self.layers) - 1, 0, -1):
                 square = add_into(first.gradient[l], piece.gradient[l])
-                if grams and l > 1:
+                if grams and l in self.metrics:
                     first.grams[l] += piece.grams[l]
         return square

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..network import INITIALISATIONS, Network
+from ..network import INITIALISATIONS, Layer, Network
+from ..parallel import Workspace
 
 __all__ = ["INIT_CHOICES", "forward_normalisation", "initial_weights"]
 
 INIT_CHOICES = (*INITIALISATIONS, "normalised", "normalised-small")
+
+# Entries of the widest pre-activation that are held at once.
+_MAX_ENTRIES = 1 << 22
 
 
 def initial_weights(
@@ -61,9 +65,10 @@ def forward_normalisation(
 ) -> None:
     """Scale and shift the hidden layers' weights and biases in place, first layer first.
 
-    Afterwards every hidden pre-activation has standard deviation `spread` over the samples used
-    and a mean drawn uniformly from ``[-offset, offset]``.  The offset matters: an odd activation
-    without biases makes an odd network.
+    Afterwards every hidden pre-activation (of a convolution: every channel, over samples and
+    positions) has standard deviation `spread` over the samples used and a mean drawn uniformly
+    from ``[-offset, offset]``.  The offset matters: an odd activation without biases makes an odd
+    network.
 
     Parameters
     ----------
@@ -80,6 +85,7 @@ def forward_normalisation(
     spread, offset : float
         See above.
     """
+    max_samples = min(max_samples, max(256, _MAX_ENTRIES // max(network.widths[1:])))
     if len(X) > max_samples:
         chosen = np.sort(rng.choice(len(X), max_samples, replace=False))
         X, sample_weight = X[chosen], None if sample_weight is None else sample_weight[chosen]
@@ -87,17 +93,24 @@ def forward_normalisation(
         share = np.full(len(X), 1.0 / len(X))
     else:
         share = sample_weight / np.sum(sample_weight, dtype=np.float64)
-    S = X
+    S, ws = X, Workspace()
     for l in range(1, network.depth):
-        Z = np.empty((len(S), network.layer(l).n_outputs), X.dtype)
-        network.layer(l).apply(S, W[l], Z)
-        mean = share @ Z
-        deviation = np.sqrt(share @ np.square(Z - mean))
+        layer = network.layer(l)
+        Z = np.empty((len(S), layer.n_outputs), X.dtype)
+        layer.apply(S, W[l], Z)
+        mean = _over_positions(share @ Z, layer)
+        spare = np.square(Z - np.repeat(mean, layer.n_positions))
+        deviation = np.sqrt(_over_positions(share @ spare, layer))
         # A neuron that does not vary over the data keeps its weights: only its mean is set.
         scale = np.where(deviation > 1e-12, spread / np.maximum(deviation, 1e-12), 1.0)
-        shift = rng.uniform(-offset, offset, Z.shape[1]) - scale * mean
+        shift = rng.uniform(-offset, offset, len(mean)) - scale * mean
         W[l] *= scale[:, None].astype(X.dtype)
         b[l][:] = shift
-        Z *= scale.astype(X.dtype)
-        Z += b[l]
-        S = network.features[l].forward(Z, Z)
+        Z *= np.repeat(scale, layer.n_positions).astype(X.dtype)
+        layer.add_bias(Z, b[l])
+        S = network.feature(l, Z, ws, f"S {l % 2}")
+
+
+def _over_positions(columns: np.ndarray, layer: Layer) -> np.ndarray:
+    """Return the means of the columns that share a row of the weights: channels of an image."""
+    return columns.reshape(-1, layer.n_positions).mean(axis=1)

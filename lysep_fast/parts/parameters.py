@@ -14,8 +14,9 @@ __all__ = ["Parameters"]
 class Parameters:
     """A flat vector ``theta`` whose slices are ``[W_l, b_l]`` of every layer.
 
-    Layer l occupies a contiguous ``(m_l, m_{l-1} + 1)`` matrix, weights first, bias last, so that
-    the layer's gradient times an inverse Gram matrix of ``[S, 1]`` is one product.
+    Layer l occupies a contiguous matrix of the shape of its weights plus one column, weights
+    first, bias last, so that the layer's gradient times an inverse Gram matrix of ``[S, 1]`` (of
+    patches with a one, for a convolution) is one product.
 
     Parameters
     ----------
@@ -31,7 +32,8 @@ class Parameters:
         self.layers = [theta[:0].reshape(0, 0)]
         offset = 0
         for layer in network.layers:
-            shape = (layer.n_outputs, layer.n_inputs + 1)
+            rows, columns = layer.weight_shape
+            shape = (rows, columns + 1)
             size = shape[0] * shape[1]
             self.layers.append(theta[offset : offset + size].reshape(shape))
             offset += size
@@ -39,7 +41,8 @@ class Parameters:
     @staticmethod
     def size(network: Network) -> int:
         """Return the length of the vector."""
-        return sum(layer.n_outputs * (layer.n_inputs + 1) for layer in network.layers)
+        shapes = [layer.weight_shape for layer in network.layers]
+        return sum(rows * (columns + 1) for rows, columns in shapes)
 
     @classmethod
     def pack(

@@ -3,7 +3,7 @@
 One block goes through the whole network and back while it is in cache; nothing of the size of the
 data is stored.  Per layer the pass sums, over samples with weights c_n,
 
-    gradient   sum_n c_n delta_{l,n} [S_{l-1,n}, 1]         delta_L = P - Y
+    gradient   sum_n c_n delta_{l,n} [S_{l-1,n}, 1]         delta_L = P - t
     Gram       sum_n c_n q_n [S_{l-1,n}, 1]'[S_{l-1,n}, 1]  q_n = 1 - p_{y_n}
     size       sum_n |c_n delta_{l,n}|^2
 """
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..losses import CrossEntropy
-from ..network import Network
+from ..network import Layer, Network
 from ..parallel import Team, Workspace, sample_blocks
 from .parameters import Parameters
 
@@ -62,11 +62,15 @@ class Evaluation:
         Sum of ``c_n e_n^2``.
     correct : float
         Sum of ``c_n`` over the samples classified correctly.
+    objective : float
+        Sum of ``c_n e_n`` against the smoothed targets, which is what is minimised; without
+        label smoothing it is `loss`.  NaN where it was not formed.
     """
 
     loss: float
     squares: float
     correct: float
+    objective: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,12 @@ class GradientPass:
     evaluation : Evaluation
         The losses.
     gradient : Parameters
-        Derivative of ``evaluation.loss``.
+        Derivative of ``evaluation.objective``.
     sizes : ndarray, shape (L+1,)
         ``sum_n |c_n delta_l|^2``; index 0 unused.
     grams : list of ndarray
-        Gram matrices of ``[S_{l-1}, 1]`` with weights ``c_n q_n``; empty when not asked for.
-        A layer without a bias has zeros between the features and the ones.
+        Gram matrices of ``[S_{l-1}, 1]`` (of patches with a one at all positions, for a
+        convolution) with weights ``c_n q_n``; empty when not asked for.  A layer without a bias has zeros between the features and the ones.
     gram_weight : float
         ``sum_n c_n q_n``.
     """
@@ -103,9 +107,9 @@ def evaluate(
     team: Team,
     doubt: np.ndarray | None = None,
 ) -> Evaluation:
-    """Run a forward pass; write ``c_n q_n`` of every sample to `doubt` when it is given."""
+    """Run a forward pass; write ``c_n |P - t|_1 / 2`` of the samples to `doubt` if it is given."""
 
-    def task(rows: slice, ws: Workspace) -> tuple[float, float, float]:
+    def task(rows: slice, ws: Workspace) -> tuple[float, ...]:
         U = network.logits(batch.X[rows], W, b, ws)
         return batch.loss.measure(U, rows, ws, None if doubt is None else doubt[rows])
 
@@ -137,7 +141,7 @@ def gradient_pass(
     grams : bool
         Whether to sum the Gram matrices.
     doubt_out : ndarray, shape (len(batch),), optional
-        Overwritten with ``c_n q_n`` of every sample.
+        Overwritten with ``c_n |P - t|_1 / 2`` of every sample (``c_n q_n`` for hard targets).
 
     Returns
     -------
@@ -154,7 +158,7 @@ def gradient_pass(
         doubt = ws.array("doubt", (k,), dtype)
         sums += batch.loss.measure_gradient(U, rows, ws, delta, doubt)
         if doubt_out is not None:
-            doubt_out[rows] = doubt
+            batch.loss.gradient_bound(delta, doubt, doubt_out[rows])
         root = np.sqrt(doubt)
         sums.append(float(np.sum(doubt, dtype=np.float64)))
         for l in range(L, 0, -1):
@@ -162,15 +166,15 @@ def gradient_pass(
             weight_gradient = ws.array(f"gradient {l}", layer.weight_shape, dtype)
             sums += [
                 layer.correlation(delta, S[l - 1], weight_gradient),
-                delta.sum(axis=0, dtype=np.float64),
+                layer.bias_sum(delta),
                 float(np.vdot(delta, delta)),
             ]
             if grams:
-                sums += _weighted_gram(layer.n_inputs, S[l - 1], root, ws, l)
+                sums += _weighted_gram(layer, S[l - 1], root, ws, l)
             if l > 1:
-                lower = ws.array(f"delta {l % 2}", S[l - 1].shape, dtype)
-                delta = layer.adjoint(delta, W[l], lower)
-                delta *= D[l - 1]
+                G = layer.adjoint(delta, W[l], ws.array(f"G {l % 2}", S[l - 1].shape, dtype))
+                lower = ws.array(f"delta {l % 2}", D[l - 1].shape, dtype)
+                delta = network.features[l - 1].pull_back(G, D[l - 1], lower)
         return tuple(sums)
 
     return _collect(network, W[1].dtype, team.sum(task, batch.blocks), grams)
@@ -186,21 +190,26 @@ def _forward(
         Z = ws.array("Z", (len(X), layer.n_outputs), X.dtype)
         layer.apply(S[-1], W[l], Z)
         if network.has_bias(l):
-            Z += b[l]
+            layer.add_bias(Z, b[l])
         if l < network.depth:
-            S.append(ws.array(f"S {l}", Z.shape, X.dtype))
+            S.append(ws.array(f"S {l}", (len(X), network.layer(l + 1).n_inputs), X.dtype))
             D.append(ws.array(f"D {l}", Z.shape, X.dtype))
             network.features[l].forward_with_derivative(Z, S[l], D[l])
     return S, D, Z
 
 
 def _weighted_gram(
-    p: int, S: np.ndarray, root: np.ndarray, ws: Workspace, l: int
+    layer: Layer, S: np.ndarray, root: np.ndarray, ws: Workspace, l: int
 ) -> list[np.ndarray]:
-    """Return the Gram matrix of the rows of S times `root`, and their weighted sum."""
+    """Return the Gram matrix of the rows of S times `root`, and their weighted sum.
+
+    For a convolution the rows are the patches at all positions.
+    """
+    p = layer.weight_shape[1]
     T = np.multiply(S, root[:, None], out=ws.array("T", S.shape, S.dtype))
-    gram = np.dot(T.T, T, out=ws.array(f"gram {l}", (p, p), S.dtype))
-    return [gram, np.dot(root, T)]
+    gram = layer.gram(T, ws.array(f"gram {l}", (p, p), S.dtype))
+    # Sums over patches are linear in the images: one weighted sum of images will do.
+    return [gram, layer.patch_sum(np.dot(root, T)[None, :])]
 
 
 def _collect(network: Network, dtype: Any, sums: list[Any], grams: bool) -> GradientPass:
@@ -209,9 +218,9 @@ def _collect(network: Network, dtype: Any, sums: list[Any], grams: bool) -> Grad
     gradient = Parameters(network, np.empty(Parameters.size(network), dtype))
     sizes = np.zeros(L + 1)
     matrices = [np.empty((0, 0))] * (L + 1) if grams else []
-    evaluation, weight = Evaluation(*sums[:3]), sums[3]
+    evaluation, weight = Evaluation(*sums[:4]), sums[4]
     for l in range(L, 0, -1):
-        start = 4 + (L - l) * width
+        start = 5 + (L - l) * width
         gradient.layers[l][:, :-1] = sums[start]
         gradient.layers[l][:, -1] = sums[start + 1] if network.has_bias(l) else 0.0
         sizes[l] = sums[start + 2]
@@ -220,6 +229,6 @@ def _collect(network: Network, dtype: Any, sums: list[Any], grams: bool) -> Grad
             if not network.has_bias(l):
                 # Otherwise the inverse would project the features on what a bias cannot express.
                 total = np.zeros_like(total)
-            corner = np.full((1, 1), weight)
+            corner = np.full((1, 1), weight * network.layer(l).n_positions)
             matrices[l] = np.block([[gram, total[:, None]], [total[None, :], corner]])
     return GradientPass(evaluation, gradient, sizes, matrices, weight)

@@ -19,7 +19,9 @@ import numpy as np
 
 from ..blocks import Step
 from ..kernels.batch import heavy_ball_into
+from ..layers import Convolution
 from ..losses import CrossEntropy
+from ..network import Network
 from ..objective import Problem
 from ..parallel import Workspace
 from ..parts.averaging import MovingAverage
@@ -107,6 +109,7 @@ class MiniBatch:
         metric_averaging: float = 0.95,
         gram_period: int = 4,
         inverse_period: int = 20,
+        position_power: float = 0.25,
         monitor: str | None = None,
     ) -> None:
         if batch_size is not None:
@@ -125,6 +128,7 @@ class MiniBatch:
         self.metric_averaging = _check_share(metric_averaging, "metric_averaging")
         self.gram_period = check_integer(gram_period, "gram_period", minimum=1)
         self.inverse_period = check_integer(inverse_period, "inverse_period", minimum=1)
+        self.position_power = check_number(position_power, "position_power", 0.0, 1.0)
         if monitor is not None:
             check_choice(monitor, "monitor", ("exact", "running"))
         self.monitor = monitor
@@ -150,25 +154,36 @@ class MiniBatch:
             averaging = 1.0 - 1.0 / float(np.clip(len(self.batches), 50, 1000))
         self.average = MovingAverage(self.theta, averaging, self.average_period)
         self.averaged = homogeneous_views(self.average.value, shapes)
-        self.batch_pass = BatchPass(network, self.layers, problem.X, largest, problem.team)
-        self.metrics = [
-            MovingMetric(
-                m + 1,
-                m + int(network.has_bias(l)),
-                problem.X.dtype,
-                mu=self.damping,
-                limit=self.metric_averaging,
-                period=self.inverse_period,
-            )
-            for l, m in enumerate(network.widths[1:-1], 2)
-        ]
-        self.input_scale = _mean_square(problem)
+        self.metrics = self._metrics(network, problem.X.dtype)
+        self.batch_pass = BatchPass(
+            network, self.layers, problem.X, largest, problem.team, list(self.metrics)
+        )
+        self.positions = [0, *(layer.n_positions for layer in network.layers)]
+        self.shares = [0.0, *(float(q) ** -self.position_power for q in self.positions[1:])]
+        if 1 not in self.metrics:
+            self.shares[1] = 1.0 / _mean_square(problem)
         self.keep = self._keep(network.widths[0])
         self.running = self.monitor == "running" or (
             self.monitor is None and problem.has_validation
         )
         self.count = 0
         self.evaluation = None
+
+    def _metrics(self, network: Network, dtype: np.dtype) -> dict[int, MovingMetric]:
+        """Return the metric of every layer except a dense one on raw inputs."""
+        metrics = {}
+        for l, layer in enumerate(network.layers, 1):
+            if l > 1 or isinstance(layer, Convolution):
+                p = layer.weight_shape[1]
+                metrics[l] = MovingMetric(
+                    p + 1,
+                    p + int(network.has_bias(l)),
+                    dtype,
+                    mu=self.damping,
+                    limit=self.metric_averaging,
+                    period=self.inverse_period,
+                )
+        return metrics
 
     def _keep(self, d: int) -> float:
         """Return the factor ``1 - eta lambda`` of every step."""
@@ -213,19 +228,22 @@ class MiniBatch:
                 g[:, :-1] += (alpha * count) * w[:, :-1]
             square = float(np.vdot(G[1], G[1]))
         if grams:
-            for metric, gram in zip(self.metrics, self.batch_pass.grams[2:], strict=True):
-                gram /= count
+            for l, metric in self.metrics.items():
+                gram = self.batch_pass.grams[l]
+                gram /= count * self.positions[l]
                 metric.update(gram)
         # G is the gradient times B; the division waits for the scalar step lengths.
-        decrease = square / self.input_scale
-        for l, metric in enumerate(self.metrics, 2):
+        decrease = 0.0 if 1 in self.metrics else self.shares[1] * square
+        for l, metric in self.metrics.items():
             np.dot(G[l], metric.inverse, out=P[l])
-            decrease += float(np.vdot(P[l], G[l]))
+            decrease += self.shares[l] * float(np.vdot(P[l], G[l]))
         factor = trust_factor(decrease / count**2, self.radius)
         step = (1.0 - self.momentum) * self.rate * factor / count
         for l, w in enumerate(self.layers[1:], 1):
-            p, tau = (G[1], step / self.input_scale) if l == 1 else (P[l], step)
-            heavy_ball_into(w, self.velocity[l], p, self.momentum, tau, self.keep)
+            p = P[l] if l in self.metrics else G[l]
+            heavy_ball_into(
+                w, self.velocity[l], p, self.momentum, step * self.shares[l], self.keep
+            )
         self.average.offer(self.theta)
         self.count += 1
         return factor
