@@ -48,11 +48,12 @@ class LySepClassifier(ClassifierMixin, BaseEstimator):
     init : {"uniform", "orthogonal", "normalised", "normalised-small"}, optional
         Initial weights; default those that suit the solver.
     alpha : float, default 0.0
-        Weight of ``alpha/2 sum_l ||W_l||^2`` beside the mean cross-entropy.
+        Weight of ``alpha/2 sum_l ||W_l||^2`` beside the mean cross-entropy, or beside F.
     batch_size : int, optional
         Samples per step of the mini-batch solver.
     label_smoothing : float, optional
         Share of every target that is spread over all classes; default what suits the solver.
+        Reported losses are never smoothed.
     early_stopping : bool, default False
         Hold out `validation_fraction` of every class, stop when its cross-entropy has not
         improved for `n_iter_no_change` sweeps, and keep the best iterate.
@@ -61,8 +62,8 @@ class LySepClassifier(ClassifierMixin, BaseEstimator):
     max_iter : int, default 200
         Largest number of sweeps.
     tol : float, default 1e-4
-        Stop when the separated loss fell by less than this share of itself in each of
-        `n_iter_no_change` sweeps in a row.
+        Stop when the loss that the solver works on fell by less than this share of itself in
+        each of `n_iter_no_change` sweeps in a row.
     n_iter_no_change : int, default 10
         See `tol`.
     random_state : int, RandomState instance or None, default None
@@ -83,11 +84,12 @@ class LySepClassifier(ClassifierMixin, BaseEstimator):
     loss_curve_ : list of float
         Cross-entropy of the true network on the training data after every sweep.
     separated_loss_curve_ : list of float
-        LS = sqrt(F) after every sweep.
+        LS = sqrt(F) after every sweep, without the penalty of `alpha`.
     validation_loss_curve_ : list of float
         Cross-entropy of the held-out samples after every sweep; NaN without early stopping.
     bound_constant_ : float
-        C of ``loss_curve_[k] <= C * separated_loss_curve_[k]``.
+        C of ``loss_curve_[k] <= C * separated_loss_curve_[k]``; not promised for
+        ``"alternating"`` with label smoothing, where F is made of smoothed losses.
     n_iter_ : int
         Number of sweeps done.
     coefs_, intercepts_ : list of ndarray

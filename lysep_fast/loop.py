@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .objective import Problem
-from .parts.passes import Batch, evaluate
+from .parts.passes import Batch, Evaluation, evaluate
 from .result import HistoryRow, Result, Status
 from .solvers import Solver
 from .state import State
@@ -47,9 +47,8 @@ def run(
     began = time.perf_counter()
     state = problem.synchronised_state(result.W, result.b, auxiliaries=solver.auxiliaries)
     solver.start(problem, state)
-    row = _history_row(problem, solver, state, 0, began, (), validation)
+    row, lowest = _history_row(problem, solver, state, 0, began, (), validation)
     best, best_row, quiet = _copy_weights(state), row, 0
-    lowest = _watched(row, solver)
     stop = _report(row, result, callback, verbose)
     while result.status is Status.RUNNING:
         if stop:
@@ -64,9 +63,10 @@ def run(
             result.status = Status.MAX_ITER
         else:
             steps = tuple(solver.step(problem, state))
-            row = _history_row(problem, solver, state, row.sweep + 1, began, steps, validation)
+            row, value = _history_row(
+                problem, solver, state, row.sweep + 1, began, steps, validation
+            )
             if validation is None:
-                value = _watched(row, solver)
                 quiet = 0 if lowest - value > stopping.tol * lowest else quiet + 1
                 lowest = min(lowest, value)
                 if np.isfinite(row.separated_loss):
@@ -83,9 +83,20 @@ def run(
     return state
 
 
-def _watched(row: HistoryRow, solver: Solver) -> float:
-    """Return the loss whose fall counts as progress: the one that the solver works on."""
-    return row.separated_loss if solver.auxiliaries else row.loss
+def _watched(
+    problem: Problem, solver: Solver, state: State, row: HistoryRow, known: Evaluation
+) -> float:
+    """Return the value whose fall counts as progress: the one that the solver works on.
+
+    That is ``sqrt(F + penalty)`` with auxiliaries, the mean loss against smoothed targets plus
+    the penalty where the solver promises that it falls, and else the reported loss.
+    """
+    penalty = problem.objective.penalty(state.W)
+    if solver.auxiliaries:
+        return float(np.sqrt(row.separated_loss**2 + penalty)) if penalty else row.separated_loss
+    if solver.promise == "loss":
+        return known.objective / problem.n_samples + penalty
+    return row.loss
 
 
 def _copy_weights(state: State) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -100,8 +111,8 @@ def _history_row(
     began: float,
     steps: tuple[Any, ...],
     validation: Batch | None,
-) -> HistoryRow:
-    """Evaluate the true network and the separated loss."""
+) -> tuple[HistoryRow, float]:
+    """Evaluate the true network and the separated loss; return also the `_watched` value."""
     known = solver.evaluation
     if known is None:
         known = evaluate(problem.network, state.W, state.b, problem.batch, problem.team)
@@ -120,7 +131,7 @@ def _history_row(
         }
     n = problem.n_samples
     seconds = time.perf_counter() - began
-    return HistoryRow(
+    row = HistoryRow(
         sweep,
         seconds,
         known.loss / n,
@@ -131,6 +142,7 @@ def _history_row(
         steps,
         **held_out,
     )
+    return row, _watched(problem, solver, state, row, known)
 
 
 def _report(row: HistoryRow, result: Result, callback: Callback | None, verbose: int) -> bool:

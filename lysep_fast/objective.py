@@ -1,15 +1,20 @@
 """The separated loss F by term, its adaptive weights, and the constant of the bound CE <= C LS.
 
-    F  = (1/n) [ sum_n e_n^2 + sum_{l<L} w_l ||R_l||^2 ],     LS = sqrt(F)
+    F  = (1/n) [ sum_n c_n e_n^2 + sum_{l<L} w_l sum_n c_n |R_{l,n}|^2 ],     LS = sqrt(F)
     w_l = prod_{i=l+1..L} ||W_i||^2
     CE(theta) <= C LS,     C = sqrt(1 + 2 sum_{k=1..L-1} c^(2k))   for a c-Lipschitz activation
 
 The norm only has to dominate the operator norm and be submultiplicative: Frobenius (the paper's)
-or spectral (tighter).
+or spectral (tighter).  Sample weights c_n of mean 1 keep the bound: it holds sample by sample, and
+``(1/n) sum c_n e_n <= sqrt((1/n) sum c_n e_n^2)``.  Smoothed targets keep it for the smoothed
+cross-entropy, which is sqrt(2)-Lipschitz in the logits as well.
+
+With weight decay the alternating method never increases ``F + alpha/2 sum_l ||W_l||_F^2``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,9 +54,9 @@ class SeparatedLoss:
     Attributes
     ----------
     data : float
-        ``(1/n) sum_n e_n^2`` of the surrogate logits.
+        ``(1/n) sum_n c_n e_n^2`` of the surrogate logits.
     penalties : ndarray, shape (L-1,)
-        ``(1/n) w_l ||R_l||^2`` for l = 1..L-1.
+        ``(1/n) w_l sum_n c_n |R_{l,n}|^2`` for l = 1..L-1.
     weights : ndarray, shape (L-1,)
         The adaptive weights ``w_l``.
     """
@@ -62,7 +67,7 @@ class SeparatedLoss:
 
     @property
     def total(self) -> float:
-        """F, the quantity that the alternating method never increases."""
+        """F, which the alternating method never increases (with weight decay: F + penalty)."""
         return self.data + float(np.sum(self.penalties))
 
     @property
@@ -83,16 +88,39 @@ class Objective:
         Number n of samples.
     norm : {"frobenius", "spectral"}
         Norm of the adaptive weights.
+    alpha : float
+        Weight decay.
+    mean_weight : float
+        Mean of the sample weights.
     """
 
     network: Network
     n_samples: int
     norm: str = "frobenius"
+    alpha: float = 0.0
+    mean_weight: float = 1.0
 
     @property
     def constant(self) -> float:
-        """C of the bound ``CE <= C LS``."""
-        return bound_constant(self.network.depth, self.network.lipschitz)
+        """C of the bound ``CE <= C LS``, with the factor that weights of another mean cost."""
+        constant = bound_constant(self.network.depth, self.network.lipschitz)
+        return constant * float(np.sqrt(self.mean_weight))
+
+    @property
+    def decay(self) -> float:
+        """``n alpha / 2``, the factor of ``||W_l||_F^2`` in n times the penalised F."""
+        return 0.5 * self.n_samples * self.alpha
+
+    def penalty(self, W: Sequence[np.ndarray]) -> float:
+        """Return ``alpha/2 sum_l ||W_l||_F^2`` of the weights; index 0 is not used."""
+        if not self.alpha:
+            return 0.0
+        return 0.5 * self.alpha * sum(_square(weights) for weights in W[1:])
+
+    def weight_cost(self, l: int, W: np.ndarray, ridge: float, decay: float) -> float:
+        """Return ``ridge ||W||^2 + decay ||W||_F^2``, what W_l costs in its subproblem."""
+        cost = ridge * self.squared_norm(l, W)
+        return cost + decay * _square(W) if decay else cost
 
     def squared_norm(self, l: int, W: np.ndarray) -> float:
         """Return ``||W_l||^2`` in the objective's norm."""
@@ -121,6 +149,14 @@ class Objective:
         w = self.weights(state.nu)[1:-1]
         return SeparatedLoss(state.e2 / self.n_samples, w * state.r2[1:] / self.n_samples, w)
 
+    def penalised(self, state: State) -> float:
+        """Return ``F + alpha/2 sum_l ||W_l||_F^2``, which no block increases."""
+        return self.separated_loss(state).total + self.penalty(state.W)
+
+
+def _square(W: np.ndarray) -> float:
+    return float(np.sum(np.square(W, dtype=np.float64)))
+
 
 class Problem:
     """Training data, network, loss and the team that works on them.
@@ -130,7 +166,7 @@ class Problem:
     network : Network
         The chain of layers.
     loss : CrossEntropy
-        Loss bound to the training targets.
+        Loss bound to the training targets, with their sample weights and label smoothing.
     X : ndarray, shape (n, d)
         Training inputs, C-contiguous float64 or float32; never written to.
     team : Team
@@ -138,7 +174,7 @@ class Problem:
     norm : {"frobenius", "spectral"}
         Norm of the adaptive weights.
     alpha : float
-        Weight decay, ``alpha/2 sum_l ||W_l||^2`` beside the mean loss.
+        Weight decay, ``alpha/2 sum_l ||W_l||_F^2`` beside the mean loss or F.
     rng : numpy.random.Generator, optional
         Source of randomness for solvers that draw samples; default a fixed seed.
     has_validation : bool
@@ -161,13 +197,15 @@ class Problem:
         self.loss = loss
         self.X = X
         self.team = team
-        self.objective = Objective(network, X.shape[0], norm)
+        self.alpha = float(alpha)
+        mean_weight = loss.total_weight / len(X)
+        self.objective = Objective(network, len(X), norm, self.alpha, mean_weight)
         self.batch = Batch.make(X, loss, network)
         self.blocks = self.batch.blocks
-        self.alpha = float(alpha)
         self.has_validation = has_validation
         self.rng = np.random.default_rng(0) if rng is None else rng
-        # The Gram matrix of the input never changes; the weight block of layer 1 keeps it here.
+        # The Gram matrix of the input (weighted by c_n) never changes; the weight block of layer 1
+        # keeps it here.
         self.input_gram: np.ndarray | None = None
 
     @property
@@ -217,7 +255,7 @@ class Problem:
                 U += state.b[-1]
             value = ws.array("value", (S.shape[0],), S.dtype)
             self.loss.squares(U, rows, value)
-            return (float(np.sum(value, dtype=np.float64)),)
+            return (self.loss.weighted_sum(value, rows),)
 
         state.r2[:] = 0.0
         (state.e2,) = self.team.sum(task, self.blocks)

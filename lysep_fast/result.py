@@ -47,15 +47,18 @@ class HistoryRow:
     seconds : float
         Wall time since training began, evaluation included.
     loss : float
-        Mean cross-entropy of the true network on the training data.
+        Mean cross-entropy of the true network on the training data, with sample weights, never
+        smoothed.
     accuracy : float
         Share of training samples that the true network classifies correctly.
     separated_loss : float
-        LS = sqrt(F); ``loss <= bound_constant * separated_loss``.
+        LS = sqrt(F), without the penalty of weight decay;
+        ``loss <= bound_constant * separated_loss``.  Where the alternating method smooths labels,
+        F is made of the smoothed losses and bounds their mean instead.
     data : float
-        The term ``(1/n) sum e_n^2`` of F.
+        The term ``(1/n) sum c_n e_n^2`` of F.
     penalties : ndarray, shape (L-1,)
-        The terms ``(1/n) w_l ||R_l||^2`` of F.
+        The terms ``(1/n) w_l sum_n c_n |R_{l,n}|^2`` of F.
     steps : tuple of Step
         What every block did, least-squares methods and line-search trials included.
     validation_loss, validation_accuracy : float
@@ -94,7 +97,8 @@ class Result:
     status : Status
         Why training stopped.
     bound_constant : float
-        C of ``loss <= C separated_loss``.
+        C of ``loss <= C separated_loss``; 1 without auxiliaries.  Weights of the training samples
+        whose mean is not 1 (after some were held out) multiply it by the root of their mean.
     n_threads : int
         Threads used in training, and by default in prediction.
     best_iter : int

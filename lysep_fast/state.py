@@ -26,9 +26,9 @@ class State:
     nu : ndarray of float64, shape (L+1,)
         Squared norms ``||W_l||^2`` in the objective's norm; ``nu[0]`` is 0.
     r2 : ndarray of float64, shape (L,)
-        ``||R_l||^2`` (Frobenius); ``r2[0]`` is 0.
+        ``sum_n c_n |R_{l,n}|^2`` with the sample weights c_n; ``r2[0]`` is 0.
     e2 : float
-        ``sum_n e_n^2`` of the surrogate logits.
+        ``sum_n c_n e_n^2`` of the surrogate logits.
     """
 
     W: list[np.ndarray]

@@ -61,8 +61,9 @@ def train(
 ) -> Result:
     """Train a fully connected classifier by layer separation.
 
-    Minimises ``F = (1/n) [ sum_n e_n^2 + sum_l w_l ||R_l||^2 ]`` over weights, biases and
-    auxiliary variables; ``C sqrt(F)`` bounds the network's cross-entropy from above.
+    Minimises ``F = (1/n) [ sum_n c_n e_n^2 + sum_l w_l sum_n c_n |R_{l,n}|^2 ]`` over weights,
+    biases and auxiliary variables, with the weights c_n of the samples; ``C sqrt(F)`` bounds the
+    network's cross-entropy from above.
 
     Parameters
     ----------
@@ -90,12 +91,16 @@ def train(
         +-1/sqrt(fan_in) for the paper's algorithm, ``"normalised"`` (orthogonal, then every
         hidden neuron scaled and shifted over the data) for the others.
     alpha : float, default 0.0
-        Weight decay: ``alpha/2 sum_l ||W_l||^2`` is added to the mean cross-entropy.
+        Weight decay: ``alpha/2 sum_l ||W_l||^2`` is added to the mean cross-entropy, for
+        ``"alternating"`` to F.  The history reports F without it; ``F + penalty`` never rises,
+        and the bound holds for F.
     sample_weight : array-like, shape (n,), optional
-        Weights of the samples, scaled to mean 1.
+        Weights of the samples, scaled to mean 1; 0 is as if the sample were not there.
     label_smoothing : float, optional
-        Share of every target that is spread over all classes in the gradients; default what suits
-        the solver (0.05 for ``"mini-batch"``, 0 for the others).
+        Share of every target that is spread over all classes in what is minimised; default what
+        suits the solver (0.05 for ``"mini-batch"``, 0 for the others).  The reported cross-entropy
+        is never smoothed.  With ``"alternating"`` F is made of smoothed losses, so ``C sqrt(F)``
+        bounds the smoothed cross-entropy, not the reported one.
     batch_size : int, optional
         Samples per step of the mini-batch solver.
     early_stopping : bool, default False
@@ -108,9 +113,9 @@ def train(
     max_iter : int, default 200
         Largest number of sweeps.
     tol : float, default 1e-4
-        Stop when the loss (for ``"alternating"`` the separated loss) has fallen by less than this
-        share of its lowest value in each of `n_iter_no_change` sweeps in a row; 0 stops only when
-        it does not fall at all.
+        Stop when the loss (for ``"alternating"`` the separated loss), for these two with its
+        penalty and its smoothing, has fallen by less than this share of its lowest value in each
+        of `n_iter_no_change` sweeps in a row; 0 stops only when it does not fall at all.
     n_iter_no_change : int, default 10
         See `tol`.
     random_state : int, numpy.random.Generator or None
@@ -189,7 +194,9 @@ def train(
         problem = Problem(
             network, loss, X, team, weights, alpha=alpha, rng=rng, has_validation=early_stopping
         )
-        result.bound_constant = problem.objective.constant if method.auxiliaries else 1.0
+        result.bound_constant = problem.objective.constant
+        if not method.auxiliaries:  # all residuals are zero
+            result.bound_constant = float(np.sqrt(problem.objective.mean_weight))
         stopping = Stopping(max_iter, tol, n_iter_no_change)
         run(
             problem,

@@ -26,17 +26,23 @@ def _make_problem(
     residual=0.3,
     scale=1.0,
     team=None,
+    sample_weight=None,
+    label_smoothing=None,
+    alpha=0.0,
 ):
     """Return a problem and a consistent state with residuals of about the size `residual`.
 
     `rows` is the number of rows of a sample block: small, so that there are several blocks and
-    the last one is shorter.
+    the last one is shorter.  ``sample_weight=True`` draws weights of mean 1, some of them 0.
     """
     rng = np.random.default_rng(seed)
     network = Network.dense(widths, activation, output_bias=output_bias)
     X = np.ascontiguousarray(rng.normal(size=(n, widths[0])), dtype)
     y = rng.integers(0, widths[-1], n)
-    problem = Problem(network, CrossEntropy(y, widths[-1]), X, team or Team(1), norm)
+    if sample_weight is True:
+        sample_weight = draw_weights(n).astype(dtype)
+    loss = CrossEntropy(y, widths[-1], sample_weight, label_smoothing)
+    problem = Problem(network, loss, X, team or Team(1), norm, alpha=alpha)
     problem.blocks = row_blocks(n, rows)
     W, b = network.initial_weights(rng, np.dtype(dtype))
     for l in range(1, network.depth + 1):
@@ -49,12 +55,19 @@ def _make_problem(
     return problem, state
 
 
+def draw_weights(n, seed=11):
+    """Return sample weights of mean 1, every fifth of which is 0 (unless there is one only)."""
+    c = np.random.default_rng(seed).uniform(0.2, 3.0, n)
+    c[1::5] = 0.0
+    return c * (n / np.sum(c))
+
+
 def refresh(problem, state):
     """Set residuals and cached sums from weights and auxiliaries (in place)."""
     truth = Reference.of(problem, state)
     for l in range(1, truth.depth):
         state.R[l][...] = truth.residual(l)
-        state.r2[l] = np.sum(state.R[l].astype(float) ** 2)
+        state.r2[l] = np.sum(truth.c[:, None] * state.R[l].astype(float) ** 2)
     for l in range(1, truth.depth + 1):
         state.nu[l] = truth.nu(l)
     state.e2 = truth.data() * len(truth.y)

@@ -41,13 +41,22 @@ ACTIVATIONS = {
 }
 
 
-def cross_entropy(U, y):
-    """Return ``e_n = log(1 + sum_{j != y} exp(U_nj - U_ny))`` of every row."""
-    losses = np.empty(len(U))
+def cross_entropy(U, y, smoothing=0.0):
+    """Return ``e_n = log(1 + sum_{j != y} exp(U_nj - U_ny))`` of every row.
+
+    With smoothing it is ``logsumexp(U_n) - <t_n, U_n>``, the targets being those of `targets`.
+    """
+    losses, T = np.empty(len(U)), targets(y, U.shape[1], smoothing)
     for n in range(len(U)):
         margins = np.delete(U[n] - U[n, y[n]], y[n])
         losses[n] = np.logaddexp(0.0, np.logaddexp.reduce(margins))
+        losses[n] -= T[n] @ (U[n] - U[n, y[n]])
     return losses
+
+
+def targets(y, n_classes, smoothing=0.0):
+    """Return ``t_n = (1 - smoothing) onehot(y_n) + smoothing / K``."""
+    return (1 - smoothing) * np.eye(n_classes)[y] + smoothing / n_classes
 
 
 def softmax(U):
@@ -55,11 +64,10 @@ def softmax(U):
     return E / E.sum(axis=1, keepdims=True)
 
 
-def squared_loss_gradient(U, y):
-    """Return the gradient of ``sum_n e_n^2`` in the logits, ``2 e_n (P - Y)``."""
-    G = softmax(U)
-    G[np.arange(len(y)), y] -= 1
-    return 2 * cross_entropy(U, y)[:, None] * G
+def squared_loss_gradient(U, y, smoothing=0.0):
+    """Return the gradient of ``sum_n e_n^2`` in the logits, ``2 e_n (P - t)``."""
+    G = softmax(U) - targets(y, U.shape[1], smoothing)
+    return 2 * cross_entropy(U, y, smoothing)[:, None] * G
 
 
 def squared_norm(W, norm):
@@ -106,6 +114,9 @@ class Reference:
     activation: str = "tanh"
     norm: str = "frobenius"
     output_bias: bool = False
+    sample_weight: np.ndarray | None = None
+    smoothing: float = 0.0
+    alpha: float = 0.0
 
     @classmethod
     def of(cls, problem, state):
@@ -120,11 +131,20 @@ class Reference:
             network.features[-1].name,
             problem.objective.norm,
             network.output_bias,
+            problem.loss.sample_weight,
+            problem.loss.label_smoothing or 0.0,
+            problem.alpha,
         )
 
     @property
     def depth(self):
         return len(self.W) - 1
+
+    @property
+    def c(self):
+        """Return the weights of the samples."""
+        given = self.sample_weight is not None
+        return self.sample_weight.astype(float) if given else np.ones(len(self.y))
 
     # --- the network and the separated loss ---------------------------------------------------
 
@@ -146,8 +166,12 @@ class Reference:
         return S @ self.W[self.depth].T + self.b[self.depth]
 
     def loss(self):
-        """Return the mean cross-entropy of the true network."""
-        return np.mean(cross_entropy(self.logits(), self.y))
+        """Return the weighted mean cross-entropy of the true network, never smoothed."""
+        return np.mean(self.c * cross_entropy(self.logits(), self.y))
+
+    def smoothed_loss(self):
+        """Return the same against the smoothed targets."""
+        return np.mean(self.c * cross_entropy(self.logits(), self.y, self.smoothing))
 
     def accuracy(self):
         return np.mean(np.argmax(self.logits(), axis=1) == self.y)
@@ -164,7 +188,8 @@ class Reference:
         return self.A[l] - self.prediction(l)
 
     def r2(self, l):
-        return np.sum(self.residual(l) ** 2)
+        """Return ``sum_n c_n |R_{l,n}|^2``."""
+        return np.sum(self.c[:, None] * self.residual(l) ** 2)
 
     def nu(self, l):
         return squared_norm(self.W[l], self.norm)
@@ -179,8 +204,11 @@ class Reference:
             math.prod(self.nu(i) for i in range(k + 1, l)) * self.r2(k) for k in range(1, l)
         )
 
+    def surrogate_losses(self):
+        return cross_entropy(self.surrogate_logits(), self.y, self.smoothing)
+
     def data(self):
-        return np.mean(cross_entropy(self.surrogate_logits(), self.y) ** 2)
+        return np.mean(self.c * self.surrogate_losses() ** 2)
 
     def penalties(self):
         n = len(self.y)
@@ -190,29 +218,40 @@ class Reference:
         """Return F."""
         return self.data() + np.sum(self.penalties())
 
-    # --- gradients of n F in one variable, by the equations of the subproblems ----------------
+    def penalised(self):
+        """Return ``F + alpha/2 sum_l ||W_l||_F^2``."""
+        return self.separated_loss() + self.alpha / 2 * sum(np.sum(W**2) for W in self.W[1:])
+
+    # --- gradients of n times the penalised F in one variable, by the subproblems' equations --
+
+    def weighted_loss_gradient(self):
+        """Return the gradient of ``sum_n c_n e_n^2`` in the surrogate logits."""
+        G = squared_loss_gradient(self.surrogate_logits(), self.y, self.smoothing)
+        return self.c[:, None] * G
 
     def output_gradient(self):
         """Return the gradients in W_L and b_L (Frobenius norm)."""
         L = self.depth
-        G = squared_loss_gradient(self.surrogate_logits(), self.y)
-        in_W = G.T @ self.features(L - 1) + 2 * self.ridge(L) * self.W[L]
+        G, decay = self.weighted_loss_gradient(), len(self.y) * self.alpha
+        in_W = G.T @ self.features(L - 1) + (2 * self.ridge(L) + decay) * self.W[L]
         in_b = G.sum(axis=0) if self.output_bias else np.zeros(len(self.b[L]))
         return in_W, in_b
 
     def auxiliary_gradient(self, l):
         """Return the gradient in A_l."""
-        own = 2 * self.weight(l) * self.residual(l)
+        c = self.c[:, None]
+        own = 2 * self.weight(l) * c * self.residual(l)
         if l == self.depth - 1:
-            above = squared_loss_gradient(self.surrogate_logits(), self.y) @ self.W[l + 1]
+            above = self.weighted_loss_gradient() @ self.W[l + 1]
         else:
-            above = -2 * self.weight(l + 1) * self.residual(l + 1) @ self.W[l + 1]
+            above = -2 * self.weight(l + 1) * c * self.residual(l + 1) @ self.W[l + 1]
         return above * self.ds(self.A[l]) + own
 
     def weight_gradient(self, l):
         """Return the gradients in W_l and b_l, l < L (Frobenius norm)."""
-        R, w = self.residual(l), self.weight(l)
-        in_W = -2 * w * R.T @ self.features(l - 1) + 2 * w * self.ridge(l) * self.W[l]
+        R, w = self.c[:, None] * self.residual(l), self.weight(l)
+        decay = 2 * w * self.ridge(l) + len(self.y) * self.alpha
+        in_W = -2 * w * R.T @ self.features(l - 1) + decay * self.W[l]
         return in_W, -2 * w * R.sum(axis=0)
 
     # --- one block of Algorithm 1 after the other ---------------------------------------------

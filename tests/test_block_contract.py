@@ -33,11 +33,14 @@ def rounding_scale(truth, l):
 
 
 def check_contract(block, problem, state):
-    """Update `state` by `block`; raise AssertionError when the block breaks its contract."""
+    """Update `state` by `block`; raise AssertionError when the block breaks its contract.
+
+    With weight decay it is the separated loss with its penalty that must not rise.
+    """
     eps = float(np.finfo(problem.X.dtype).eps)
     old = {name: array.copy() for name, array in variables(state).items()}
     truth = Reference.of(problem, state)
-    loss = truth.separated_loss()
+    loss = truth.penalised()
     step = block.update(problem, state)
     new, after = variables(state), Reference.of(problem, state)
 
@@ -56,7 +59,7 @@ def check_contract(block, problem, state):
         moved = {name for name in changed if not name.startswith("R")}
         assert not moved, f"{block.name} reports no step but moved {moved}"
 
-    rise = after.separated_loss() - loss
+    rise = after.penalised() - loss
     assert rise <= 50 * eps * loss, f"{block.name} raised the separated loss by {rise}"
 
     for l in range(1, after.depth):
@@ -65,7 +68,10 @@ def check_contract(block, problem, state):
         gap = np.abs(state.R[l] - after.residual(l)).max()
         assert gap <= 20 * eps * size, f"{block.name} left R{l} off A{l} - T{l} by {gap}"
         np.testing.assert_allclose(
-            state.r2[l], np.sum(state.R[l].astype(float) ** 2), rtol=1e-12, err_msg="stale r2"
+            state.r2[l],
+            np.sum(after.c[:, None] * state.R[l].astype(float) ** 2),
+            rtol=1e-12,
+            err_msg="stale r2",
         )
     nu = [after.nu(l) for l in range(1, after.depth + 1)]
     np.testing.assert_allclose(state.nu[1:], nu, rtol=1e-12, err_msg="stale nu")

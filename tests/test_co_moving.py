@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from reference import ACTIVATIONS, Reference, cross_entropy, finite_difference_gradient, softmax
+from reference import (
+    ACTIVATIONS,
+    Reference,
+    cross_entropy,
+    finite_difference_gradient,
+    softmax,
+    targets,
+)
 from test_block_contract import check_contract, variables
 
 from lysep_fast import train
@@ -37,6 +44,9 @@ BLOCKS = {
 }
 every_block = pytest.mark.parametrize("make_block", BLOCKS.values(), ids=BLOCKS.keys())
 every_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32])
+every_option = pytest.mark.parametrize(
+    "options", [{}, {"sample_weight": True, "alpha": 0.02, "label_smoothing": 0.15}]
+)
 needs_jit = pytest.mark.skipif(not JIT_ENABLED, reason="too slow without compiled kernels")
 
 
@@ -111,22 +121,28 @@ def test_the_number_of_threads_does_not_change_a_bit(make_problem, make_block, d
 # --- Newton on W_L -----------------------------------------------------------------------------
 
 
+def plain_gradient(truth):
+    """Return the losses, ``P - t``, and ``v`` of the surrogate logits."""
+    U, y = truth.surrogate_logits(), truth.y
+    P = softmax(U)
+    G, q = P - targets(y, U.shape[1], truth.smoothing), 1 - P[np.arange(len(y)), y]
+    e = truth.surrogate_losses()
+    return e, G, np.sum(G**2, axis=1) + 2 * e * q * (1 - q)
+
+
 def plain_newton_step(truth, mu):
     """Return dW, db by the equations of `newton_output`, one row of S at a time."""
     L, y = truth.depth, truth.y
-    S, U = truth.features(L - 1), truth.surrogate_logits()
-    e, G = cross_entropy(U, y), softmax(U)
-    G[np.arange(len(y)), y] -= 1
-    q = -G[np.arange(len(y)), y]
-    v = np.sum(G**2, axis=1) + 2 * e * q * (1 - q)
+    S, c = truth.features(L - 1), truth.c
+    e, G, v = plain_gradient(truth)
     ones = np.hstack([S, np.ones((len(S), 1))])
-    H = sum(v[n] * np.outer(ones[n], ones[n]) for n in range(len(y)))
-    half = sum(e[n] * np.outer(G[n], ones[n]) for n in range(len(y)))
-    mean = truth.W[L].mean(axis=0)
-    half[:, :-1] += truth.ridge(L) * (truth.W[L] - mean)
+    H = sum(c[n] * v[n] * np.outer(ones[n], ones[n]) for n in range(len(y)))
+    half = sum(c[n] * e[n] * np.outer(G[n], ones[n]) for n in range(len(y)))
+    mean, ridge = truth.W[L].mean(axis=0), truth.ridge(L) + len(y) * truth.alpha / 2
+    half[:, :-1] += ridge * (truth.W[L] - mean)
     p = S.shape[1]
     H += mu * np.trace(H) / (p + 1) * np.eye(p + 1)
-    H[:p, :p] += truth.ridge(L) * np.eye(p)
+    H[:p, :p] += ridge * np.eye(p)
     if not truth.output_bias:
         H, half = H[:p, :p], half[:, :p]
     step = -np.linalg.solve(H, half.T).T
@@ -136,8 +152,9 @@ def plain_newton_step(truth, mu):
 
 @pytest.mark.parametrize("output_bias", [False, True])
 @pytest.mark.parametrize("classes", [2, 4])
-def test_a_newton_step_is_that_of_plain_numpy(make_problem, classes, output_bias):
-    problem, state = make_problem((3, 4, 5, classes), output_bias=output_bias)
+@every_option
+def test_a_newton_step_is_that_of_plain_numpy(make_problem, classes, output_bias, options):
+    problem, state = make_problem((3, 4, 5, classes), output_bias=output_bias, **options)
     truth = Reference.of(problem, state)
     step = NewtonOutput(steps=1, mu=1e-2).update(problem, state)
     dW, db = plain_newton_step(truth, 1e-2)
@@ -146,8 +163,9 @@ def test_a_newton_step_is_that_of_plain_numpy(make_problem, classes, output_bias
     np.testing.assert_allclose(state.b[3] - truth.b[3], share * db, rtol=1e-8, atol=1e-12)
 
 
-def test_for_two_classes_newton_converges_quadratically(make_problem):
-    problem, state = make_problem((3, 4, 4, 2), output_bias=True)
+@every_option
+def test_for_two_classes_newton_converges_quadratically(make_problem, options):
+    problem, state = make_problem((3, 4, 4, 2), output_bias=True, **options)
     sizes = []
     for _ in range(10):
         NewtonOutput(steps=1, mu=0.0).update(problem, state)
@@ -300,17 +318,15 @@ def test_the_second_step_from_a_synchronised_state_gains_as_the_linear_model_say
 # --- all weights at once -----------------------------------------------------------------------
 
 
-def test_the_step_of_the_weights_is_that_of_plain_numpy(make_problem):
+@every_option
+def test_the_step_of_the_weights_is_that_of_plain_numpy(make_problem, options):
     mu = 1e-3
-    problem, state = make_problem(WIDTHS, residual=0.05)
+    problem, state = make_problem(WIDTHS, residual=0.05, **options)
     truth = Reference.of(problem, state)
     step = CoMovingWeights(mu=mu, momentum=False, active=0.0).update(problem, state)
     assert step.trials == 1.0
-    y, U = truth.y, truth.surrogate_logits()
-    e, G = cross_entropy(U, y), softmax(U)
-    G[np.arange(len(y)), y] -= 1
-    q = -G[np.arange(len(y)), y]
-    v = np.sum(G**2, axis=1) + 2 * e * q * (1 - q)
+    y, c = truth.y, truth.c
+    e, G, v = plain_gradient(truth)
     hidden, delta = (1, 2, 3), plain_deltas(truth, G)
     w = [None, *(truth.weight(l) for l in hidden)]
     lam = e - sum(np.sum(delta[l] * truth.residual(l), axis=1) for l in hidden)
@@ -320,15 +336,17 @@ def test_the_step_of_the_weights_is_that_of_plain_numpy(make_problem):
         S = np.hstack([truth.features(l - 1), np.ones((len(y), 1))])
         p = S.shape[1]
         R = -lam[:, None] * delta[l] / w[l]
-        k = min(w[l], np.sum(delta[l] ** 2) / np.sum(G**2))
-        gram = S.T @ (v[:, None] * S)
+        k = min(w[l], c @ np.sum(delta[l] ** 2, axis=1) / (c @ np.sum(G**2, axis=1)))
+        gram = S.T @ ((c * v)[:, None] * S)
         lhs = k / w[l] * (gram + mu * np.trace(gram) / p * np.eye(p))
-        lhs += eta * np.diag([1.0] * (p - 1) + [0.0])
-        rhs = R.T @ S - eta * np.hstack([truth.W[l], np.zeros((len(R[0]), 1))])
+        ridge = eta + len(y) * truth.alpha / 2 / w[l]
+        lhs += ridge * np.diag([1.0] * (p - 1) + [0.0])
+        rhs = (c[:, None] * R).T @ S
+        rhs -= ridge * np.hstack([truth.W[l], np.zeros((len(R[0]), 1))])
         wanted = np.linalg.solve(lhs, rhs.T).T
         np.testing.assert_allclose(state.W[l] - truth.W[l], wanted[:, :-1], rtol=1e-7, atol=1e-10)
         np.testing.assert_allclose(state.b[l] - truth.b[l], wanted[:, -1], rtol=1e-7, atol=1e-10)
-        eta = np.sum(R**2) + truth.nu(l) * eta
+        eta = c @ np.sum(R**2, axis=1) + truth.nu(l) * eta
 
 
 def test_a_rejected_step_moves_the_auxiliaries_alone(make_problem):

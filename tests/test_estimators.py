@@ -97,6 +97,25 @@ def test_the_estimator_is_a_thin_cover_of_train(blobs):
     assert [row.sweep for row in seen] == list(range(SWEEPS + 1))
 
 
+@pytest.mark.parametrize("variant", ["paper", "co-moving"])
+def test_it_takes_sample_weights_decay_and_smoothing_with_every_solver(blobs, variant):
+    X, y = blobs
+    w = np.where(y == 2, 0.0, 1.0)
+    options = {"solver_options": {"variant": variant}}
+    weighted = model(max_iter=40, **options).fit(X, y, sample_weight=w)
+    assert not np.any(weighted.predict(X[y < 2]) == 2)
+    np.testing.assert_array_equal(
+        weighted.predict_proba(X), model(max_iter=40, **options).fit(X, y, 5 * w).predict_proba(X)
+    )
+    for name, value in (("alpha", 0.1), ("label_smoothing", 0.3)):
+        P = model(**options, **{name: value}).fit(X, y).predict_proba(X)
+        assert P.max() < model(**options).fit(X, y).predict_proba(X).max()
+    P = LySepClassifier(
+        HIDDEN, solver="quasi-newton", label_smoothing=0.3, max_iter=SWEEPS, random_state=0
+    ).fit(X, y, w).predict_proba(X)  # fmt: skip
+    assert np.all(np.isfinite(P))
+
+
 def test_parameters_can_be_read_set_and_cloned():
     estimator = model(activation="sin")
     assert estimator.get_params()["activation"] == "sin"

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import ACTIVATIONS, Reference, cross_entropy, finite_difference_gradient, softmax
+from reference import (
+    ACTIVATIONS,
+    Reference,
+    cross_entropy,
+    finite_difference_gradient,
+    softmax,
+    targets,
+)
 
 from lysep_fast import train
 from lysep_fast.datasets import make_checkerboard, make_circle
@@ -28,7 +35,15 @@ N = 23 if JIT_ENABLED else 7
 needs_jit = pytest.mark.skipif(not JIT_ENABLED, reason="too slow without compiled kernels")
 
 
-def draw(activation="tanh", *, dtype=np.float64, output_bias=False, weighted=False, rows=8):
+def draw(
+    activation="tanh",
+    *,
+    dtype=np.float64,
+    output_bias=False,
+    weighted=False,
+    rows=8,
+    smoothing=None,
+):
     """Return a network, random parameters, and a batch in several blocks."""
     rng = np.random.default_rng(3)
     network = Network.dense(WIDTHS, activation, output_bias=output_bias)
@@ -37,7 +52,7 @@ def draw(activation="tanh", *, dtype=np.float64, output_bias=False, weighted=Fal
     W, b = network.initial_weights(rng, np.dtype(dtype))
     if output_bias:
         b[3][:] = rng.normal(size=3)
-    return network, W, b, Batch(X, CrossEntropy(y, 3, c), row_blocks(N, rows))
+    return network, W, b, Batch(X, CrossEntropy(y, 3, c, smoothing), row_blocks(N, rows))
 
 
 def reference(network, W, b, batch):
@@ -69,8 +84,11 @@ def plain_deltas(truth, c):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("output_bias", [False, True])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_the_gradient_is_that_of_finite_differences(activation, output_bias, weighted):
-    network, W, b, batch = draw(activation, output_bias=output_bias, weighted=weighted)
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_gradient_is_that_of_finite_differences(activation, output_bias, weighted, smoothing):
+    network, W, b, batch = draw(
+        activation, output_bias=output_bias, weighted=weighted, smoothing=smoothing
+    )
     with Team(1) as team:
         found = gradient_pass(network, W, b, batch, team)
     truth, c = reference(network, W, b, batch), sample_weights(batch)
@@ -78,8 +96,9 @@ def test_the_gradient_is_that_of_finite_differences(activation, output_bias, wei
 
     def loss(vector):
         Parameters(network, vector).unpack(truth.W, truth.b)
-        return np.sum(c * cross_entropy(truth.logits(), truth.y))
+        return np.sum(c * cross_entropy(truth.logits(), truth.y, smoothing))
 
+    assert found.evaluation.objective == pytest.approx(loss(theta.theta), rel=1e-12)
     wanted = Parameters(network, finite_difference_gradient(loss, theta.theta))
     if not output_bias:
         wanted.layers[3][:, -1] = 0.0
@@ -117,6 +136,26 @@ def test_the_sums_of_a_pass_are_those_of_plain_numpy(dtype, rtol, weighted):
     if not weighted:
         sizes = [np.sum(d**2) for d in delta[1:]]
         np.testing.assert_allclose(found.sizes[1:], sizes, rtol=rtol)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_doubt_of_smoothed_targets_is_the_distance_from_them(weighted):
+    network, W, b, batch = draw(output_bias=True, weighted=weighted, smoothing=0.3)
+    doubts, c = np.empty((2, N)), sample_weights(batch)
+    with Team(1) as team:
+        seen = evaluate(network, W, b, batch, team, doubts[0])
+        found = gradient_pass(network, W, b, batch, team, grams=True, doubt_out=doubts[1])
+    truth = reference(network, W, b, batch)
+    P = softmax(truth.logits())
+    distance = np.abs(P - targets(truth.y, 3, 0.3)).sum(axis=1) / 2
+    np.testing.assert_allclose(doubts[0], c * distance, rtol=1e-11)
+    np.testing.assert_allclose(doubts[1], c * distance, rtol=1e-11)
+    # The metric stays that of 1 - p: the curvature of the loss does not vanish at the targets.
+    q = 1 - P[np.arange(N), truth.y]
+    assert found.gram_weight == pytest.approx(np.sum(c * q), rel=1e-11)
+    objective = np.sum(c * cross_entropy(truth.logits(), truth.y, 0.3))
+    assert seen.objective == pytest.approx(objective, rel=1e-12)
+    assert seen.loss == pytest.approx(np.sum(c * cross_entropy(truth.logits(), truth.y)))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -277,9 +316,20 @@ def test_forward_normalisation_survives_inputs_that_do_not_vary():
 # --- the promise: the loss does not increase ---------------------------------------------------
 
 
-def objectives(X, y, network, *, sample_weight=None, alpha=0.0, steps=30, threads=1, options=None):
+def objectives(
+    X,
+    y,
+    network,
+    *,
+    sample_weight=None,
+    alpha=0.0,
+    smoothing=0.0,
+    steps=30,
+    threads=1,
+    options=None,
+):
     """Return the training objective in plain NumPy after every step."""
-    loss = CrossEntropy(y, network.widths[-1], sample_weight)
+    loss = CrossEntropy(y, network.widths[-1], sample_weight, smoothing)
     c = np.ones(len(y)) if sample_weight is None else sample_weight.astype(float)
     values = []
     with Team(threads) as team:
@@ -293,7 +343,7 @@ def objectives(X, y, network, *, sample_weight=None, alpha=0.0, steps=30, thread
                 solver.step(problem, state)
             truth = reference(network, state.W, state.b, problem.batch)
             truth.output_bias = network.output_bias
-            value = np.mean(c * cross_entropy(truth.logits(), truth.y))
+            value = np.mean(c * cross_entropy(truth.logits(), truth.y, smoothing))
             values.append(value + 0.5 * alpha * sum(np.sum(w**2) for w in truth.W[1:]))
     return np.array(values)
 
@@ -311,7 +361,10 @@ def test_the_training_objective_never_increases(blobs, activation, dtype):
 @pytest.mark.parametrize("alpha", [0.0, 1e-3, 0.1])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("working_set", [0.0, 0.2])
-def test_the_objective_with_weights_and_decay_never_increases(blobs, alpha, weighted, working_set):
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_objective_with_weights_and_decay_never_increases(
+    blobs, alpha, weighted, working_set, smoothing
+):
     X, y = blobs
     c = None
     if weighted:
@@ -324,11 +377,50 @@ def test_the_objective_with_weights_and_decay_never_increases(blobs, alpha, weig
         network,
         sample_weight=c,
         alpha=alpha,
+        smoothing=smoothing,
         steps=40 if JIT_ENABLED else 4,
         options={"working_set": working_set, "refresh": 2},
     )
     assert np.all(np.diff(values) <= 1e-13 * values[:-1])
     assert values[-1] < values[0]
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "sin"])
+def test_the_smoothed_objective_never_increases_in_single_precision(blobs, activation):
+    X, y = blobs
+    network = Network.dense((2, 6, 5, 3), activation, output_bias=activation == "relu")
+    steps = 30 if JIT_ENABLED else 4
+    values = objectives(X.astype(np.float32), y, network, smoothing=0.2, steps=steps)
+    assert np.all(np.diff(values) <= 20 * np.finfo(np.float32).eps * values[:-1])
+    assert values[-1] < values[0]
+
+
+@needs_jit
+def test_with_smoothing_it_leaves_its_first_share_as_soon_as_it_is_fitted():
+    # The smoothed loss has a floor; progress is measured above it.
+    X, y = make_circle(4000, 1)
+    network = Network.dense((2, 30, 30, 2))
+    with Team(1) as team:
+        problem = Problem(network, CrossEntropy(y, 2, None, 0.2), X, team)
+        W, b = initial_weights(network, X, np.random.default_rng(0), "normalised")
+        state, solver = problem.synchronised_state(W, b, auxiliaries=False), QuasiNewton()
+        solver.start(problem, state)
+        assert solver.warming
+        steps = [solver.step(problem, state)[0] for _ in range(8)]
+    assert not solver.warming
+    assert all(step.accepted == 1.0 for step in steps)
+
+
+@needs_jit
+def test_with_smoothing_it_comes_close_to_the_smallest_loss():
+    X, y = make_circle(4000, 0)
+    result = short(X, y, hidden_layer_sizes=(30, 30), label_smoothing=0.2, max_iter=80)
+    truth = Reference(X, y, result.W, result.b, [X], smoothing=0.2)
+    floor = CrossEntropy(y, 2, None, 0.2).floor
+    assert truth.smoothed_loss() < 1.15 * floor
+    assert result.history[-1].accuracy > 0.98
+    P = softmax(truth.logits())[np.arange(len(y)), y]
+    assert np.median(P) == pytest.approx(0.9, abs=0.02)
 
 
 def short(X, y, **options):

@@ -488,13 +488,22 @@ def test_auto_trains_with_the_chosen_solver(blobs):
     assert not same(short(*blobs, solver="auto"), short(*blobs, solver="alternating"))
 
 
+class Plain(Alternating):
+    supports = ()
+
+
 @pytest.mark.parametrize("name", ["weights", "alpha", "sample_weight", "label_smoothing"])
 def test_an_argument_that_the_solver_cannot_take_is_refused(blobs, name):
     X, y = blobs
     value = {"weights": "spectral", "sample_weight": np.ones(len(X))}.get(name, 0.1)
-    solver = "mini-batch" if name == "weights" else "alternating"
-    with pytest.raises(ValueError, match=name):
-        short(X, y, solver=solver, **{name: value})
+    with pytest.raises(ValueError, match=rf"{name}.*'alternating'"):
+        short(X, y, solver=Plain(), **{name: value})
+    for solver in ("alternating", "quasi-newton", "mini-batch"):
+        if name != "weights" or solver == "alternating":
+            assert short(X, y, solver=solver, **{name: value}).n_iter == 3
+        else:
+            with pytest.raises(ValueError, match=name):
+                short(X, y, solver=solver, **{name: value})
     with pytest.raises((ValueError, TypeError), match="batch_size"):
         short(X, y, solver="alternating", batch_size=4)
 

@@ -4,10 +4,11 @@ In units of the weight ``w_{l+1}`` (``w_L`` = 1) row n of the subproblem for ``A
 
     phi(A) = upper(s(A)) + nu_{l+1} ||R_l||^2,      nu_{l+1} = ||W_{l+1}||^2
 
-    upper = e_n^2          (l = L-1)      gradient in the features: 2 e_n (P - Y) W_L
+    upper = e_n^2          (l = L-1)      gradient in the features: 2 e_n (P - t) W_L
     upper = ||R_{l+1}||^2  (l < L-1)      gradient in the features: -2 R_{l+1} W_{l+1}
 
-The rows are independent, so each has its own line search without any global reduction.
+The rows are independent, so each has its own line search without any global reduction.  A sample
+weight c_n is a factor of the whole row: it changes sums over the rows, never the step of a row.
 """
 
 from __future__ import annotations
@@ -180,19 +181,6 @@ class Auxiliaries:
             return self._update_rows(problem, state)
         return self._update_matrix(problem, state)
 
-    def _first_step(self, problem: Problem, state: State, above: _Above) -> np.ndarray:
-        """Return the first step length of every row, in the units of phi."""
-        nu = state.nu[self.layer + 1]
-        rows = above.curvature.shape[0]
-        if self.step == "curvature":
-            return self.reach / (2.0 * nu * (1.0 + above.curvature)) if nu > 0 else np.ones(rows)
-        weight = problem.objective.weights(state.nu)[self.layer + 1]
-        return np.full(rows, float(self.step) * weight)
-
-    def _open(self, problem: Problem, state: State, rows: slice, ws: Workspace) -> _Above:
-        kind = _LossAbove if self.layer + 1 == state.depth else _ResidualAbove
-        return kind(problem, state, self.layer, rows, ws)
-
     def _update_rows(self, problem: Problem, state: State) -> Step:
         def task(rows: slice, ws: Workspace) -> tuple[float, ...]:
             trials, moved = 0.0, 0.0
@@ -214,12 +202,15 @@ class Auxiliaries:
 
             def start(rows: slice, ws: Workspace) -> tuple[float, float]:
                 descent = _Descent(self, problem, state, rows, ws)
-                return float(np.sum(descent.phi)), float(np.min(descent.first_step))
+                # Rows without weight do not say how long the common step may be.
+                heavy = problem.loss.weigh(np.ones(len(descent.phi)), rows) > 0.0
+                shortest = np.min(descent.first_step, initial=np.inf, where=heavy)
+                return problem.loss.weighted_sum(descent.phi, rows), float(shortest)
 
             def attempt(step: float, commit: bool) -> list[float]:
                 def task(rows: slice, ws: Workspace) -> tuple[float, ...]:
                     descent = _Descent(self, problem, state, rows, ws)
-                    phi = float(np.sum(descent.attempt(step)))
+                    phi = problem.loss.weighted_sum(descent.attempt(step), rows)
                     if commit:
                         descent.commit(np.ones(len(descent.phi), bool))
                     return (phi, *descent.sums())
@@ -243,7 +234,7 @@ class Auxiliaries:
         return Step(self.name, accepted / self.steps, float(trials), "gradient")
 
     def _book(self, state: State, upper: float, r2: float) -> None:
-        """Store the new sums of the two terms of F that changed."""
+        """Store the new weighted sums of the two terms of F that changed."""
         state.r2[self.layer] = r2
         if self.layer + 1 == state.depth:
             state.e2 = float(upper)
@@ -274,6 +265,7 @@ class _Descent:
     ) -> None:
         l = block.layer
         self.ws, self.nu = ws, float(state.nu[l + 1])
+        self.loss, self.rows = problem.loss, rows
         self.feature = problem.network.features[l]
         self.A, self.R = state.A[l][rows], state.R[l][rows]
         shape, dtype = self.A.shape, self.A.dtype
@@ -290,8 +282,11 @@ class _Descent:
         self.inputs = (("A", self.A), ("R", self.R), ("G", self.G), ("D", self.D))
 
     def sums(self) -> tuple[float, float]:
-        """Return the block's sums of the upper term and of ``||R_l||^2``."""
-        return float(np.sum(self.upper)), float(np.sum(self.r2))
+        """Return the block's weighted sums of the upper term and of ``|R_{l,n}|^2``."""
+        return (
+            self.loss.weighted_sum(self.upper, self.rows),
+            self.loss.weighted_sum(self.r2, self.rows),
+        )
 
     def attempt(self, step: np.ndarray | float) -> np.ndarray:
         """Try step lengths and return phi of the picked rows there."""

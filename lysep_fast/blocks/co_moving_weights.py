@@ -1,15 +1,18 @@
 """Hidden weights and biases of all layers at once, the auxiliaries moving along.
 
 With ``S = [S_{l-1}, 1]``, the target ``R*_l = -lambda delta_l / w_l`` of `rank_one`,
-``v_n`` of `newton_output`, the ridge ``eta_l`` (exact, of the residuals R*) and the measured
-weights ``k_l = min(w_l, sum |delta_l|^2 / sum |G|^2)``,
+``v_n`` of `newton_output`, the ridge ``eta_l`` (exact, of the residuals R*; with weight decay
+``n alpha / (2 w_l)`` comes on top) and the measured weights
+``k_l = min(w_l, sum |delta_l|^2 / sum |G|^2)``,
 
     [dW, db]_l = (R*_l' S - eta_l [W_l, 0]) [ (k_l / w_l) (S' diag(v) S + mu (tr/dim) I)
                                               + eta_l diag(1, 0) ]^-1
 
+where every sum over the samples has their weights c_n.
+
 The candidate ``[W, b] + t [dW, db] + beta ([W, b] - former [W, b])`` carries the residuals along:
 every row is synchronised or keeps R, whichever costs less, and takes the rank-one step.  It is
-accepted if and only if F does not rise.
+accepted if and only if F, with the penalty of weight decay, does not rise.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.auxiliaries import row_sums_of_squares
-from ..kernels.joint import add_inner_rows, inject_rows, loss_curvature_rows, scale_rows
+from ..kernels.joint import add_inner_rows, inject_rows, scale_rows
 from ..linalg.least_squares import solve_normal_equations
 from ..objective import Problem
 from ..parallel import Workspace
@@ -49,7 +52,7 @@ class _Candidate:
 
 
 class CoMovingWeights:
-    """One step on ``W_l, b_l``, l < L, and all auxiliaries; F does not increase.
+    """One step on ``W_l, b_l``, l < L, and all auxiliaries; F with its penalty does not increase.
 
     Step length, damping and momentum are remembered from update to update: an object belongs to
     one run.
@@ -68,7 +71,8 @@ class CoMovingWeights:
     max_trials : int, default 7
         Bound on the candidates; when all are rejected, the auxiliaries move alone.
     active : float, default 1e-2
-        Rows whose ``e_n^2`` is at most this share of F are left out of the sums for the step and
+        Rows whose ``e_n^2`` is at most this share of F (which is a mean; the weight of the row
+        does not count) are left out of the sums for the step and
         do not take the rank-one step: few rows carry nearly all of F.
     row_search : RowSearch, optional
         Line search of the rank-one step.
@@ -101,13 +105,13 @@ class CoMovingWeights:
         return {f"{letter}{l}" for letter in "WbAR" for l in range(1, state.depth)}
 
     def update(self, problem: Problem, state: State) -> Step:
-        """Move weights, biases and auxiliaries in place; F does not increase.
+        """Move weights, biases and auxiliaries in place; F with its penalty does not increase.
 
         While candidates are tried, the memory of A holds their residuals: A follows from the
         weights and the accepted residuals by a forward pass at the end.
         """
-        old = problem.objective.separated_loss(state).total
-        changes, limit = _changes(problem, state, self.mu, self.active * old)
+        F, old = problem.objective.separated_loss(state).total, problem.objective.penalised(state)
+        changes, limit = _changes(problem, state, self.mu, self.active * F)
         if not any(np.any(change) for change in changes):
             return Step(self.name, 0.0, 0.0, "gauss-newton")
         theta = [np.hstack([state.W[l], state.b[l][:, None]]) for l in range(1, state.depth)]
@@ -151,8 +155,9 @@ class CoMovingWeights:
         for l in range(1, L):
             nu[l] = objective.squared_norm(l, W[l])
         w = objective.weights(nu)
-        old = objective.separated_loss(state).total
-        # Once part of the sum is above twice the old one, the rest cannot save the candidate;
+        old = objective.penalised(state)
+        floor = self.active * objective.separated_loss(state).total
+        # Once part of the sum is above twice the old value, the rest cannot save the candidate;
         # the factor keeps the outcome apart from rounding, so from the order of the blocks.
         spent, budget = [0.0], 2.0 * problem.n_samples * old
 
@@ -162,14 +167,13 @@ class CoMovingWeights:
             joint = JointRows(problem, W, b, w, rows, ws)
             R = [problem.X[rows], *(a[rows] for a in state.R[1:])]
             out = [a[rows] for a in state.A]
-            floor = self.active * old
             sums = joint.minimise(R, limit[rows], floor, self.row_search, out)
             spent[0] += sums[0]
             return sums
 
         e2, *r2_sums, moved, _ = problem.team.sum(task, problem.blocks)
         n, r2 = problem.n_samples, np.array(r2_sums)
-        total = e2 / n + float(np.sum(w[1:-1] * r2 / n))
+        total = e2 / n + float(np.sum(w[1:-1] * r2 / n)) + objective.penalty(W)
         return _Candidate(W, b, nu, e2, r2, moved / n, total)
 
 
@@ -200,7 +204,7 @@ def _changes(
     problem: Problem, state: State, mu: float, floor: float
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return ``[dW, db]_l``, l = 1..L-1, and ``F_n`` of every row."""
-    w = problem.objective.weights(state.nu)
+    w, decay = problem.objective.weights(state.nu), problem.objective.decay
     limit = np.empty(problem.n_samples)
 
     def task(rows: slice, ws: Workspace) -> tuple[Any, ...]:
@@ -213,7 +217,7 @@ def _changes(
     changes, eta = [], 0.0
     for l, (_, r2, in_W, in_b, gram, total) in zip(hidden, parts, strict=True):
         # Everything in units of 1/w_l: weights above may be huge or zero.
-        ridge, p = w[l] * eta, len(gram)
+        ridge, p = w[l] * eta + decay, len(gram)
         corner = np.full((1, 1), weight)
         lhs = np.block([[gram, total[:, None]], [total[None, :], corner]])
         lhs *= min(w[l], measured[l]) if w[l] > 0.0 else measured[l]
@@ -237,34 +241,49 @@ def _row_sums(
     """Write ``F_n`` of a block of rows to `limit` and return the sums of those above `floor`.
 
     They are ``|G|^2`` and ``v``, then per layer ``|delta_l|^2``, ``|R*_l|^2``,
-    ``(lambda delta_l)' [S, 1]`` and ``[S, 1]' diag(v) S``.
+    ``(lambda delta_l)' [S, 1]`` and ``[S, 1]' diag(v) S``, all with the weights of the samples.
     """
-    network, hidden = problem.network, range(1, state.depth)
     joint = JointRows(problem, state.W, state.b, w, rows, ws)
     A = [a[rows] for a in state.A]
     S_top = ws.array("S", A[-1].shape, A[-1].dtype)
-    G, loss = joint.losses("start", network.features[-1].forward(A[-1], S_top), joint.y)
-    np.square(loss, out=limit, casting="same_kind")
+    S_top = problem.network.features[-1].forward(A[-1], S_top)
+    G, e = joint.losses("start", S_top, joint.y)
+    np.square(e, out=limit, casting="same_kind")
     active = np.flatnonzero(limit > floor)
     part = np.empty(len(limit))
-    for l in hidden:
+    for l in range(1, state.depth):
         row_sums_of_squares(state.R[l][rows], part)
         limit += w[l] * part
-    G, loss = G[active], loss[active]
-    S, D = derivatives(network, [a[active] for a in A], ws)
+    return _active_sums(problem, state, w, active + rows.start, ws, G[active], e[active])
+
+
+def _active_sums(
+    problem: Problem,
+    state: State,
+    w: np.ndarray,
+    rows: np.ndarray,
+    ws: Workspace,
+    G: np.ndarray,
+    e: np.ndarray,
+) -> tuple[Any, ...]:
+    """Return the sums of `_row_sums` over the given rows, with their ``P - t`` and losses."""
+    network, loss, hidden = problem.network, problem.loss, range(1, state.depth)
+    S, D = derivatives(network, [a[rows] for a in state.A], ws)
     delta, size = back_propagate(network, state.W, G, D, ws)
-    top, v, inner = (np.zeros(len(active)) for _ in range(3))
-    loss_curvature_rows(G, joint.y[active], loss, top, v)
+    top, v, inner = (np.zeros(len(rows)) for _ in range(3))
+    loss.curvature(G, loss.y[rows], e, top, v)
     for l in hidden:
-        add_inner_rows(delta[l], state.R[l][rows][active], inner)
-    lam = gauss_newton_step(loss.astype(np.float64), inner, size, w)
+        add_inner_rows(delta[l], state.R[l][rows], inner)
+    lam = gauss_newton_step(e.astype(np.float64), inner, size, w)
     inverse = inverse_weights(w)
+    top, v, weighted_lam = (loss.weigh(values, rows) for values in (top, v, lam))
     root = np.sqrt(v)
     sums: list[Any] = [float(np.sum(top)), float(np.sum(v))]
     for l in hidden:
-        target2 = float(np.dot(size[l], np.square(lam * inverse[l])))
-        scale_rows(delta[l], lam)
-        sums += [float(np.sum(size[l])), target2]
+        own = loss.weigh(size[l], rows)
+        target2 = float(np.dot(own, np.square(lam * inverse[l])))
+        scale_rows(delta[l], weighted_lam)
+        sums += [float(np.sum(own)), target2]
         sums += _layer_sums(delta[l], S[l - 1], root, ws, l)
     return tuple(sums)
 

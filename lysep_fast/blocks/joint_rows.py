@@ -3,6 +3,7 @@
 A row starts synchronised (R = 0) or with its residuals carried along by a forward pass that
 injects them, whichever costs less.  Rows whose loss still matters then take the step of
 `rank_one`, each with a length of its own; the others need no more than that forward pass.
+Sample weights are a common factor of a row: they enter the sums, never a row's decisions.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import numpy as np
 
 from ..kernels.auxiliaries import row_sums_of_squares
 from ..kernels.joint import add_bias_rows, add_inner_rows, inject_rows, rank_one_rows
-from ..kernels.softmax import cross_entropy_gradient_into
 from ..network import Network
 from ..objective import Problem
 from ..parallel import Workspace
@@ -25,7 +25,7 @@ __all__ = ["JointRows", "RowSearch", "derivatives"]
 
 @dataclass
 class _Pass:
-    """A forward pass of some rows: pre-activations (index 0 the input), ``P - Y``, losses."""
+    """A forward pass of some rows: pre-activations (index 0 the input), ``P - t``, losses."""
 
     Z: list[np.ndarray]
     G: np.ndarray
@@ -92,6 +92,7 @@ class JointRows:
         ws: Workspace,
     ) -> None:
         self.network, self.W, self.b, self.w, self.ws = problem.network, W, b, w, ws
+        self.loss, self.rows = problem.loss, rows
         self.X, self.y = problem.X[rows], problem.loss.y[rows]
         self.hidden = range(1, self.network.depth)
 
@@ -122,13 +123,13 @@ class JointRows:
         return _Pass(Zs, G, e)
 
     def losses(self, name: str, S: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``P - Y`` and the losses of the surrogate logits ``S W_L' + b_L``."""
+        """Return ``P - t`` and the losses of the surrogate logits ``S W_L' + b_L``."""
         L, ws = self.network.depth, self.ws
         U = ws.array(f"{name} U", (len(S), self.network.widths[L]), S.dtype)
         e = ws.array(f"{name} e", (len(S),), S.dtype)
         self.network.layer(L).apply(S, self.W[L], U)
         add_bias_rows(U, self.b[L])
-        cross_entropy_gradient_into(U, y, e, U)
+        self.loss.gradient(U, y, e, U)
         return U, e
 
     def minimise(
@@ -159,7 +160,7 @@ class JointRows:
         Returns
         -------
         tuple of float
-            Sums of ``e_n^2`` and of ``|R_l|^2``, l = 1..L-1; rows moved; trials.
+            Weighted sums of ``e_n^2`` and of ``|R_{l,n}|^2``, l < L; rows moved; trials.
         """
         start = self._start(R, limit)
         active = self._activate(start, R, np.flatnonzero((self.e2 > floor) | (self.keep > 0.0)))
@@ -178,7 +179,8 @@ class JointRows:
             moved += int(np.count_nonzero(accepted))
             pick = pick[~accepted]
             t *= search.shrink
-        return (float(np.sum(self.e2)), *np.sum(self.r2[1:-1], axis=1), moved, trials)
+        sums = [self.loss.weighted_sum(row, self.rows) for row in (self.e2, *self.r2[1:-1])]
+        return (*sums, moved, trials)
 
     def _start(self, R: Sequence[np.ndarray], limit: np.ndarray) -> _Pass:
         """Choose every row's starting point.

@@ -1,8 +1,8 @@
 """Output layer: damped Newton steps on the surrogate loss.
 
-    f(W) = sum_n e_n^2 + c_L ||W||^2,    c_L = eta_L,    S = S_{L-1} (with a row of ones for b_L)
-    grad = 2 [ (P - Y) * e ]' S + 2 c_L W
-    H    = S' diag(v) S + c_L I + mu (tr/m) I,    v_n = |P - Y|_n^2 + 2 e_n q_n (1 - q_n)
+    f(W) = sum_n c_n e_n^2 + c_L ||W||^2 + d ||W||_F^2,    c_L = eta_L,  d = n alpha / 2
+    grad = 2 [ (P - t) * c e ]' S + 2 (c_L + d) W,         S = S_{L-1} (with a row of ones for b_L)
+    H    = S' diag(c v) S + (c_L + d) I + mu (tr/m) I,     v_n = |P - t|_n^2 + 2 e_n q_n (1 - q_n)
     dW   = -1/2 grad H^-1 - (mean of the rows of W),  halved until f does not rise.
 
 The losses do not depend on the mean of the logits, so the mean of the rows of W only adds to
@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.joint import add_bias_rows, loss_curvature_rows, scale_rows
-from ..kernels.softmax import cross_entropy_gradient_into
+from ..kernels.joint import add_bias_rows, scale_rows
 from ..linalg.least_squares import Solution, solve_normal_equations
 from ..objective import Problem
 from ..parallel import Workspace
@@ -68,7 +67,7 @@ class NewtonOutput:
         return {f"W{state.depth}", f"b{state.depth}"}
 
     def update(self, problem: Problem, state: State) -> Step:
-        """Take the Newton steps in place; F does not increase."""
+        """Take the Newton steps in place; F (with its penalty) does not increase."""
         L, objective = state.depth, problem.objective
         ridge = objective.ridge(L, state)
         point = self._measure(problem, state, state.W[L].copy(), state.b[L].copy(), ridge)
@@ -108,6 +107,7 @@ class NewtonOutput:
         p = point.W.shape[1]
         mean = point.W.mean(axis=0, dtype=np.float64)
         gradient = point.gradient.copy()
+        ridge += problem.objective.decay
         gradient[:, :p] += ridge * (point.W - mean)
         lhs = point.hessian.copy()
         lhs.flat[:: p + 2] += self.mu * float(np.trace(lhs)) / (p + 1)
@@ -127,33 +127,38 @@ class NewtonOutput:
         L = state.depth
         layer, feature = problem.network.layer(L), problem.network.features[L - 1]
         m, p = layer.weight_shape
+        loss, objective = problem.loss, problem.objective
         floor = _NEGLIGIBLE * state.e2 / problem.n_samples
 
         def task(rows: slice, ws: Workspace) -> tuple[Any, ...]:
-            A, y = state.A[L - 1][rows], problem.loss.y[rows]
+            A, y = state.A[L - 1][rows], loss.y[rows]
             k, dtype = len(A), A.dtype
             S = feature.forward(A, ws.array("S", A.shape, dtype))
             U = layer.apply(S, W, ws.array("U", (k, m), dtype))
             add_bias_rows(U, b)
             e, v = ws.array("value", (k,), dtype), ws.array("v", (k,), np.float64)
-            cross_entropy_gradient_into(U, y, e, U)
-            loss_curvature_rows(U, y, e, ws.array("size", (k,), np.float64), v)
-            e = e.astype(np.float64)
-            scale_rows(U, e)
+            loss.gradient(U, y, e, U)
+            loss.curvature(U, y, e, ws.array("size", (k,), np.float64), v)
             active = np.flatnonzero(v > floor)
-            root = np.sqrt(v[active]).astype(dtype, copy=False)
-            T = S[active]
-            T *= root[:, None]
+            e, v = e.astype(np.float64), loss.weigh(v, rows, v)
+            weighted = loss.weigh(e, rows)
+            scale_rows(U, weighted)
             return (
-                float(np.dot(e, e)),
+                float(np.dot(weighted, e)),
                 layer.correlation(U, S, ws.array("G", (m, p), dtype)),
                 U.sum(axis=0, dtype=np.float64),
-                np.dot(T.T, T, out=ws.array("H", (p, p), dtype)),
-                np.dot(root, T),
+                *_weighted_gram(S[active], v[active], ws),
                 float(np.sum(v)),
             )
 
         e2, in_W, in_b, gram, total, weight = problem.team.sum(task, problem.blocks)
         hessian = np.block([[gram, total[:, None]], [total[None, :], np.full((1, 1), weight)]])
-        f = e2 + ridge * problem.objective.squared_norm(L, W)
+        f = e2 + objective.weight_cost(L, W, ridge, objective.decay)
         return _Point(W, b, float(e2), float(f), np.hstack([in_W, in_b[:, None]]), hessian)
+
+
+def _weighted_gram(S: np.ndarray, v: np.ndarray, ws: Workspace) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``S' diag(v) S`` and ``v'S``; S is overwritten."""
+    p, root = S.shape[1], np.sqrt(v).astype(S.dtype, copy=False)
+    S *= root[:, None]
+    return np.dot(S.T, S, out=ws.array("H", (p, p), S.dtype)), np.dot(root, S)

@@ -1,7 +1,7 @@
 """Output layer: gradient step with monotone backtracking on the surrogate loss.
 
-f(W) = sum_n e_n^2 + c_L ||W||^2,    c_L = eta_L,
-grad = 2 [ (P - Y) * e ]' S_{L-1} + 2 c_L W          (rows of P - Y multiplied by e_n)
+f(W) = sum_n c_n e_n^2 + c_L ||W||^2 + (n alpha / 2) ||W||_F^2,    c_L = eta_L,
+grad = 2 [ (P - t) * c e ]' S_{L-1} + (2 c_L + n alpha) W    (rows of P - t multiplied by c_n e_n)
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class OutputWeights:
         return {f"W{state.depth}", f"b{state.depth}"}
 
     def update(self, problem: Problem, state: State) -> Step:
-        """Take the gradient steps in place; F does not increase."""
+        """Take the gradient steps in place; F (with its penalty) does not increase."""
         trials, accepted = 0, 0
         for _ in range(self.steps):
             search = self._step(problem, state)
@@ -71,13 +71,13 @@ class OutputWeights:
 
     def _step(self, problem: Problem, state: State) -> tuple[bool, int]:
         objective, L = problem.objective, state.depth
-        c_L = objective.ridge(L, state)
+        c_L, decay = objective.ridge(L, state), objective.decay
         grad_W, grad_b, curvature = self._gradient(problem, state)
         W, b = state.W[L], state.b[L]
-        grad_W += 2.0 * c_L * W
+        grad_W += 2.0 * (c_L + decay) * W
         if not np.any(grad_W) and not np.any(grad_b):
             return False, 0
-        f = state.e2 + c_L * state.nu[L]
+        f = state.e2 + objective.weight_cost(L, W, c_L, decay)
         e2 = {}
 
         def candidate(step: float) -> tuple[np.ndarray, np.ndarray]:
@@ -86,11 +86,11 @@ class OutputWeights:
         def value(step: float) -> float:
             W_new, b_new = candidate(step)
             e2[step] = surrogate_loss(problem, state, W_new, b_new)
-            return e2[step] + c_L * objective.squared_norm(L, W_new)
+            return e2[step] + objective.weight_cost(L, W_new, c_L, decay)
 
         start = self.start
         if start is None:
-            start = self.growth * self.last_step or 1.0 / (curvature + 2.0 * c_L)
+            start = self.growth * self.last_step or 1.0 / (curvature + 2.0 * (c_L + decay))
         search = backtrack(value, f, start, self.shrink, self.max_trials)
         if search.accepted:
             state.W[L][...], state.b[L][...] = candidate(search.step)
@@ -115,9 +115,10 @@ class OutputWeights:
             U += state.b[L]
             e2 = ws.array("value", (A.shape[0],), A.dtype)
             problem.loss.squares_gradient(U, rows, e2, U)
-            # e_n^2 has curvature at most 2 |p - y|^2 + 2 e_n <= 4 + 2 e_n in the logits.
+            U = problem.loss.weigh(U, rows, U)
+            # e_n^2 has curvature at most 2 |p - t|^2 + 2 e_n <= 4 + 2 e_n in the logits.
             squares = np.einsum("ij,ij->i", S, S) + float(network.output_bias)
-            bound = float(np.dot(squares, 4.0 + 2.0 * np.sqrt(e2)))
+            bound = float(np.dot(problem.loss.weigh(squares, rows), 4.0 + 2.0 * np.sqrt(e2)))
             G = layer.correlation(U, S, ws.array("G", layer.weight_shape, S.dtype))
             return G, U.sum(axis=0, dtype=np.float64), bound
 
@@ -128,7 +129,7 @@ class OutputWeights:
 
 
 def surrogate_loss(problem: Problem, state: State, W_L: np.ndarray, b_L: np.ndarray) -> float:
-    """Return ``sum_n e_n^2`` of the surrogate logits ``S_{L-1} W_L' + b_L``."""
+    """Return ``sum_n c_n e_n^2`` of the surrogate logits ``S_{L-1} W_L' + b_L``."""
     network, L = problem.network, state.depth
     layer, feature = network.layer(L), network.features[L - 1]
 
@@ -140,7 +141,7 @@ def surrogate_loss(problem: Problem, state: State, W_L: np.ndarray, b_L: np.ndar
         U += b_L
         value = ws.array("value", (A.shape[0],), A.dtype)
         problem.loss.squares(U, rows, value)
-        return (float(np.sum(value, dtype=np.float64)),)
+        return (problem.loss.weighted_sum(value, rows),)
 
     (total,) = problem.team.sum(task, problem.blocks)
     return float(total)

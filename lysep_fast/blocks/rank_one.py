@@ -3,7 +3,7 @@
 Seen from the residuals (``A`` follows by a forward pass with R injected) row n of F is
 
     F_n(R) = e_n(R)^2 + sum_l w_l |R_l|^2,     d e_n / d R_l = delta_l,
-    delta_{L-1} = (G W_L) * s'(A_{L-1}),   delta_l = (delta_{l+1} W_{l+1}) * s'(A_l),   G = P - Y
+    delta_{L-1} = (G W_L) * s'(A_{L-1}),   delta_l = (delta_{l+1} W_{l+1}) * s'(A_l),   G = P - t
 
 and its linearised least-squares problem has the exact minimiser
 
@@ -53,7 +53,7 @@ def back_propagate(
     D: Sequence[np.ndarray],
     ws: Workspace,
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return ``delta_l`` and its row sums of squares for l = 1..L-1, from ``G = P - Y``.
+    """Return ``delta_l`` and its row sums of squares for l = 1..L-1, from ``G = P - t``.
 
     Parameters
     ----------

@@ -3,20 +3,22 @@
     W_l:  min_W ||A_l - b_l - S_{l-1} W'||^2 + eta_l ||W||^2,    then    b_l = mean(A_l - S W')
 
 or both at once (``joint``).  With the residual as a variable the solve is for the increment dW:
-``(S'S + eta I) dW' = S'R - eta W'``.
+``(S'S + eta I) dW' = S'R - eta W'``.  Sample weights c_n make all sums over the samples weighted
+ones; with weight decay, eta stands for ``eta_l + n alpha / (2 w_l)``.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..kernels.auxiliaries import shift_residual
+from ..kernels.auxiliaries import row_sums_of_squares, shift_residual
 from ..linalg.least_squares import (
     Solution,
     merge_triangular,
     solve_normal_equations,
     triangular_factor,
 )
+from ..losses import CrossEntropy
 from ..objective import Problem
 from ..parallel import Workspace, row_blocks
 from ..state import State
@@ -57,7 +59,7 @@ class LayerWeights:
         return names if self.bias == "none" else names | {f"b{self.layer}"}
 
     def update(self, problem: Problem, state: State) -> Step:
-        """Solve for the weights in place; F does not increase.
+        """Solve for the weights in place; F (with its penalty) does not increase.
 
         A well-conditioned solve in the Frobenius norm is the minimiser and is taken as it is.
         Rounding can spoil a nearly singular one, and in another norm the solve minimises a model
@@ -65,34 +67,45 @@ class LayerWeights:
         not rise.
         """
         l, objective = self.layer, problem.objective
-        eta = objective.ridge(l, state)
-        solution, dW, db = self._solve(problem, state, eta)
+        eta, decay = objective.ridge(l, state), self._decay(problem, state)
+        if not np.isfinite(decay):
+            # A zero map above: only the penalty sees W_l, and would take it to zero as well.
+            return Step(self.name, 0.0, 0.0, "cholesky")
+        solution, dW, db = self._solve(problem, state, eta + decay)
         sure = solution.method == "cholesky" and objective.norm == "frobenius"
-        before = state.r2[l] + eta * state.nu[l]
+        before = state.r2[l] + objective.weight_cost(l, state.W[l], eta, decay)
         for trials, share in enumerate(_DAMPING, start=1):
             W = (state.W[l] + share * dW).astype(state.W[l].dtype, copy=False)
-            nu = objective.squared_norm(l, W)
+            cost = objective.weight_cost(l, W, eta, decay)
             step = (share * dW, share * db)
-            if sure or self._shift(problem, state, *step, commit=False) + eta * nu <= before:
+            if sure or self._shift(problem, state, *step, commit=False) + cost <= before:
                 state.r2[l] = self._shift(problem, state, *step, commit=True)
-                state.nu[l], state.W[l][...] = nu, W
+                state.nu[l], state.W[l][...] = objective.squared_norm(l, W), W
                 state.b[l] += share * db
                 return Step(self.name, share, float(trials), solution.method, solution.rcond)
         return Step(self.name, 0.0, float(len(_DAMPING)), solution.method, solution.rcond)
+
+    def _decay(self, problem: Problem, state: State) -> float:
+        """Return ``n alpha / (2 w_l)``; infinite when decay meets a weight of zero."""
+        decay = problem.objective.decay
+        if not decay:
+            return 0.0
+        w = float(problem.objective.weights(state.nu)[self.layer])
+        return decay / w if w > 0.0 else np.inf
 
     def _sums(
         self, problem: Problem, state: State
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return ``S'S``, ``R'S`` and the column sums of S and R, in one pass over the data."""
-        l = self.layer
+        l, loss = self.layer, problem.loss
         layer, feature = problem.network.layer(l), problem.network.features[l - 1]
         known_gram = problem.input_gram if l == 1 else None
 
         def task(rows: slice, ws: Workspace) -> tuple[np.ndarray, ...]:
             A, R = state.A[l - 1][rows], state.R[l][rows]
             S = feature.forward(A, ws.array("S", A.shape, A.dtype))
-            s_sum = S.sum(axis=0, dtype=np.float64)
-            r_sum = R.sum(axis=0, dtype=np.float64)
+            s_sum, r_sum = loss.weighted_sum(S, rows), loss.weighted_sum(R, rows)
+            S, R = _rooted(loss, S, R, rows, ws)
             correlation = layer.correlation(R, S, ws.array("R'S", layer.weight_shape, S.dtype))
             if known_gram is not None:
                 return correlation, s_sum, r_sum
@@ -114,14 +127,14 @@ class LayerWeights:
     ) -> tuple[Solution, np.ndarray, np.ndarray]:
         """Return the solution report and the increments dW, db."""
         gram, correlation, s_sum, r_sum = self._sums(problem, state)
-        n, p = problem.n_samples, gram.shape[0]
+        n, p = problem.loss.total_weight, gram.shape[0]
         joint = self.bias == "joint"
         W = state.W[self.layer].astype(np.float64, copy=False)
         rhs = correlation - eta * W
         damping = eta + self.proximal * float(np.trace(gram)) / p
         lhs = gram + damping * np.eye(p)
         if joint:
-            lhs = np.block([[lhs, s_sum[:, None]], [s_sum[None, :], np.full((1, 1), float(n))]])
+            lhs = np.block([[lhs, s_sum[:, None]], [s_sum[None, :], np.full((1, 1), n)]])
             rhs = np.hstack([rhs, r_sum[:, None]])
         # Sums formed in float32 carry its rounding: the condition they can stand is smaller.
         eps = float(np.finfo(state.W[1].dtype).eps)
@@ -139,7 +152,10 @@ class LayerWeights:
     def _factorise(
         self, problem: Problem, state: State, eta: float, damping: float, joint: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the triangular factor of ``[S, 1; sqrt(damping) I]`` and ``Q' [R; ...]``."""
+        """Return the triangular factor of ``[S, 1; sqrt(damping) I]`` and ``Q' [R; ...]``.
+
+        Rows are multiplied by ``sqrt(c_n)``.
+        """
         l = self.layer
         feature = problem.network.features[l - 1]
         m, p = state.W[l].shape
@@ -151,7 +167,7 @@ class LayerWeights:
             stacked[:, :p] = feature.forward(A, ws.array("S", A.shape, A.dtype))
             stacked[:, p:columns] = 1.0
             stacked[:, columns:] = R
-            return stacked
+            return problem.loss.weigh(stacked, rows, stacked, root=True)
 
         def task(group: slice, ws: Workspace) -> np.ndarray:
             total = triangular_factor(stack(blocks[group.start], ws))
@@ -172,7 +188,7 @@ class LayerWeights:
     def _shift(
         self, problem: Problem, state: State, dW: np.ndarray, db: np.ndarray, commit: bool
     ) -> float:
-        """Return ``||R_l||^2`` after the increments; `commit` moves the residual along."""
+        """Return ``sum_n c_n |R_{l,n}|^2`` after the increments; `commit` moves R along."""
         l = self.layer
         layer, feature = problem.network.layer(l), problem.network.features[l - 1]
         dtype = state.W[l].dtype
@@ -186,7 +202,24 @@ class LayerWeights:
                 trial = ws.array("trial", R.shape, R.dtype)
                 trial[:] = R
                 R = trial
-            return (float(shift_residual(R, P, db)),)
+            total = float(shift_residual(R, P, db))
+            if problem.loss.sample_weight is not None:
+                r2 = np.empty(len(R))
+                row_sums_of_squares(R, r2)
+                total = problem.loss.weighted_sum(r2, rows)
+            return (total,)
 
-        (r2,) = problem.team.sum(task, problem.blocks)
-        return float(r2)
+        (total,) = problem.team.sum(task, problem.blocks)
+        return float(total)
+
+
+def _rooted(
+    loss: CrossEntropy, S: np.ndarray, R: np.ndarray, rows: slice, ws: Workspace
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of S and R times ``sqrt(c_n)``, in workspace memory of their own."""
+    if loss.sample_weight is None:
+        return S, R
+    return (
+        loss.weigh(S, rows, ws.array("rooted S", S.shape, S.dtype), root=True),
+        loss.weigh(R, rows, ws.array("rooted R", R.shape, R.dtype), root=True),
+    )

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy, and its square per sample as the separated loss needs it."""
+"""Softmax cross-entropy with sample weights and smoothed targets, and its square per sample."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.batch import soften_into
+from ..kernels.joint import loss_curvature_rows
+from ..kernels.smoothing import (
+    add_margin_into,
+    half_absolute_sums_into,
+    smoothed_curvature_rows,
+)
 from ..kernels.softmax import (
     correct_count,
     cross_entropy_gradient_into,
@@ -18,7 +25,14 @@ __all__ = ["CrossEntropy"]
 
 
 class CrossEntropy:
-    """Cross-entropy ``e_n = logsumexp(U_n) - U_n[y_n]`` of integer class labels.
+    """Cross-entropy of integer class labels against targets that may be smoothed.
+
+    With the share s, ``t_n = (1 - s) onehot(y_n) + s/K``, and the weights ``c_n``,
+
+        e_n = logsumexp(U_n) - <t_n, U_n>,     its gradient P_n - t_n,
+
+    is what solvers work on (`losses`, `gradient`, `squares`, `squares_gradient`, the objective
+    of `measure`).  The reported loss ``logsumexp(U_n) - U_n[y_n]`` is never smoothed.
 
     Parameters
     ----------
@@ -27,10 +41,9 @@ class CrossEntropy:
     n_outputs : int
         Number of classes K.
     sample_weight : ndarray of shape (n,), optional
-        Weights ``c_n`` of the samples in the true loss; None means 1.
+        Weights ``c_n`` of the samples; None means 1.
     label_smoothing : float, optional
-        Share of every target that is spread evenly over the classes when gradients are formed;
-        reported losses are never smoothed.  None leaves the choice to the solver.
+        The share s.  None leaves the choice to the solver; here it counts as 0.
     """
 
     def __init__(
@@ -45,25 +58,107 @@ class CrossEntropy:
         self.sample_weight = sample_weight
         self.label_smoothing = label_smoothing
 
+    @property
+    def smoothing(self) -> float:
+        """The share s as a number."""
+        return self.label_smoothing or 0.0
+
+    @property
+    def floor(self) -> float:
+        """Entropy of a smoothed target, which no ``e_n`` is below; 0 without smoothing."""
+        if not self.smoothing:
+            return 0.0
+        rest = self.smoothing / self.n_outputs
+        own = 1.0 - self.smoothing + rest
+        return float(-own * np.log(own) - (self.n_outputs - 1) * rest * np.log(rest))
+
+    @property
+    def total_weight(self) -> float:
+        """``sum_n c_n``."""
+        if self.sample_weight is None:
+            return float(len(self.y))
+        return float(np.sum(self.sample_weight, dtype=np.float64))
+
     def take(self, rows: Any) -> CrossEntropy:
         """Return the loss of a subset of the samples, given by a slice or by indices."""
         weight = None if self.sample_weight is None else self.sample_weight[rows]
         return CrossEntropy(self.y[rows], self.n_outputs, weight, self.label_smoothing)
 
+    # --- sample losses, not weighted ----------------------------------------------------------
+
+    def losses(self, U: np.ndarray, y: np.ndarray, e: np.ndarray) -> None:
+        """Write ``e_n`` of logits with the labels `y` to `e`."""
+        cross_entropy_into(U, y, e)
+        if self.smoothing:
+            add_margin_into(U, y, self.smoothing, e)
+
+    def gradient(self, U: np.ndarray, y: np.ndarray, e: np.ndarray, G: np.ndarray) -> None:
+        """Write ``e_n`` to `e` and ``P - t`` to `G`, which may be `U`."""
+        margin = self._margin(U, y)
+        cross_entropy_gradient_into(U, y, e, G)
+        if margin is not None:
+            e += margin
+            soften_into(G, y, self.smoothing)
+
+    def _margin(self, U: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        """Return what smoothing adds to the losses, None without smoothing."""
+        if not self.smoothing:
+            return None
+        margin = np.zeros(len(U), U.dtype)
+        add_margin_into(U, y, self.smoothing, margin)
+        return margin
+
     def squares(self, U: np.ndarray, rows: Any, value: np.ndarray) -> None:
         """Write ``e_n^2`` of the rows to `value`."""
-        cross_entropy_into(U, self.y[rows], value)
+        self.losses(U, self.y[rows], value)
         np.square(value, out=value)
 
     def squares_gradient(self, U: np.ndarray, rows: Any, value: np.ndarray, G: np.ndarray) -> None:
-        """Write ``e_n^2`` to `value` and its gradient ``2 e_n (P - Y)`` in U to `G`."""
-        squared_cross_entropy_gradient_into(U, self.y[rows], value, G)
+        """Write ``e_n^2`` to `value` and its gradient ``2 e_n (P - t)`` in U to `G`."""
+        if self.smoothing:
+            self.gradient(U, self.y[rows], value, G)
+            G *= 2.0 * value[:, None]
+        else:
+            squared_cross_entropy_gradient_into(U, self.y[rows], value, G)
         np.square(value, out=value)
+
+    def curvature(
+        self, G: np.ndarray, y: np.ndarray, e: np.ndarray, size: np.ndarray, v: np.ndarray
+    ) -> None:
+        """Write ``|P - t|^2`` and the curvature weights v of `loss_curvature_rows`."""
+        loss_curvature_rows(G, y, e, size, v)
+        if self.smoothing:
+            spread = self.smoothing * (1.0 - 1.0 / self.n_outputs)
+            smoothed_curvature_rows(G, y, e, spread, size, v)
+
+    # --- sample weights -----------------------------------------------------------------------
+
+    def weigh(
+        self, values: np.ndarray, rows: Any, out: np.ndarray | None = None, *, root: bool = False
+    ) -> np.ndarray:
+        """Return ``c_n values_n``, or ``sqrt(c_n) values_n``, of the rows.
+
+        Without sample weights that is `values` itself, and `out` is not used.
+        """
+        if self.sample_weight is None:
+            return values
+        c = self.sample_weight[rows]
+        if root:
+            c = np.sqrt(c)
+        return np.multiply(values, c if values.ndim == 1 else c[:, None], out=out)
+
+    def weighted_sum(self, values: np.ndarray, rows: Any) -> Any:
+        """Return ``sum_n c_n values_n`` over the rows in float64, column by column."""
+        if self.sample_weight is None:
+            return values.sum(axis=0, dtype=np.float64)
+        return np.dot(self.sample_weight[rows].astype(np.float64), values)
+
+    # --- the true network ---------------------------------------------------------------------
 
     def measure(
         self, U: np.ndarray, rows: slice, ws: Workspace, doubt: np.ndarray | None = None
-    ) -> tuple[float, float, float]:
-        """Return the weighted sums of ``e_n``, of ``e_n^2`` and of correct classifications.
+    ) -> tuple[float, float, float, float]:
+        """Return the weighted sums of the reported losses, their squares, hits, and ``e_n``.
 
         Parameters
         ----------
@@ -74,47 +169,61 @@ class CrossEntropy:
         ws : Workspace
             Scratch memory.
         doubt : ndarray, shape (k,), optional
-            Overwritten with ``c_n (1 - p_{y_n})``, computed as ``-expm1(-e_n)``.
+            Overwritten with ``c_n |P - t|_1 / 2``, which bounds the sample's share of the
+            gradient; without smoothing ``c_n (1 - p_{y_n})``, computed as ``-expm1(-e_n)``.
         """
         y, e = self.y[rows], ws.array("value", (len(U),), U.dtype)
         cross_entropy_into(U, y, e)
-        sums = (*self._loss_sums(rows, e), self._correct(U, rows))
-        if doubt is not None:
+        sums = self._sums(rows, e, self._correct(U, rows), self._margin(U, y))
+        if doubt is None:
+            return sums
+        if self.smoothing:
+            G = ws.array("measured G", U.shape, U.dtype)
+            self.gradient(U, y, e, G)
+            half_absolute_sums_into(G, doubt)
+        else:
             np.negative(e, out=doubt)
             np.expm1(doubt, out=doubt)
             np.negative(doubt, out=doubt)
-            if self.sample_weight is not None:
-                doubt *= self.sample_weight[rows]
+        self.weigh(doubt, rows, doubt)
         return sums
 
     def measure_gradient(
         self, U: np.ndarray, rows: slice, ws: Workspace, G: np.ndarray, doubt: np.ndarray
-    ) -> tuple[float, float, float]:
-        """Do as `measure`, and write the gradient ``c_n (P - Y)`` to `G`, which may be `U`.
+    ) -> tuple[float, float, float, float]:
+        """Return the sums of `measure`, and write the gradient ``c_n (P - t)`` to `G`.
 
-        With label smoothing, Y is the smoothed target.
+        `G` may be `U`; `doubt` is overwritten with ``c_n (1 - p_{y_n})``, smoothed or not.
         """
         y, e = self.y[rows], ws.array("value", (len(U),), U.dtype)
-        correct = self._correct(U, rows)  # before U may be overwritten
+        correct, margin = self._correct(U, rows), self._margin(U, y)  # U may be overwritten
         cross_entropy_gradient_into(U, y, e, G)
-        index = np.arange(len(y))
-        np.negative(G[index, y], out=doubt)
-        if self.label_smoothing:
-            G -= self.label_smoothing / self.n_outputs
-            G[index, y] += self.label_smoothing
-        loss, squares = self._loss_sums(rows, e)
-        if self.sample_weight is not None:
-            c = self.sample_weight[rows]
-            G *= c[:, None]
-            doubt *= c
-        return loss, squares, correct
+        np.negative(G[np.arange(len(y)), y], out=doubt)
+        if margin is not None:
+            soften_into(G, y, self.smoothing)
+        self.weigh(G, rows, G)
+        self.weigh(doubt, rows, doubt)
+        return self._sums(rows, e, correct, margin)
 
-    def _loss_sums(self, rows: slice, e: np.ndarray) -> tuple[float, float]:
+    def gradient_bound(self, G: np.ndarray, doubt: np.ndarray, out: np.ndarray) -> None:
+        """Write ``|G_n|_1 / 2`` to `out`, from `G` and `doubt` as `measure_gradient` left them."""
+        if self.smoothing:
+            half_absolute_sums_into(G, out)
+        else:
+            out[:] = doubt  # the same number, known already
+
+    def _sums(
+        self, rows: slice, e: np.ndarray, correct: float, margin: np.ndarray | None
+    ) -> tuple[float, float, float, float]:
+        """Return the sums of `measure`."""
         if self.sample_weight is None:
             wide = e.astype(np.float64, copy=False)
-            return float(np.sum(wide)), float(np.dot(wide, wide))
-        c = self.sample_weight[rows]
-        return float(np.dot(c, e)), float(np.dot(c, e * e))
+            loss, squares = float(np.sum(wide)), float(np.dot(wide, wide))
+        else:
+            c = self.sample_weight[rows]
+            loss, squares = float(np.dot(c, e)), float(np.dot(c, e * e))
+        extra = 0.0 if margin is None else float(self.weighted_sum(margin, rows))
+        return loss, squares, correct, loss + extra
 
     def _correct(self, U: np.ndarray, rows: slice) -> float:
         if self.sample_weight is None:

@@ -13,7 +13,8 @@ def doubtful_samples(doubt: np.ndarray, share: float, keep: float) -> np.ndarray
     Parameters
     ----------
     doubt : ndarray, shape (n,)
-        Weighted ``1 - p_{y_n}`` of every sample, a bound of its gradient.
+        ``c_n |P - t|_1 / 2`` of every sample, a bound of its gradient in the logits; for hard
+        targets that is its weight times ``1 - p_{y_n}``.
     share : float
         The dropped samples carry at most this share of the total.
     keep : float

@@ -3,6 +3,8 @@
 ``paper``      W_L  ->  A_{L-1}  ->  (W_l, b_l  ->  A_{l-1})  for l = L-1 .. 2  ->  W_1, b_1
 ``co-moving``  W_L by Newton  ->  all hidden (W_l, b_l) at once, all auxiliaries moving along
 
+Both take sample weights, weight decay and label smoothing into account.
+
 In the literal method a fixed A pins every weight solve through the samples that fit well, so
 hidden layers barely train; where the auxiliaries move along with the weights they do.
 """
@@ -30,6 +32,9 @@ VARIANTS = ("paper", "co-moving")
 
 class Alternating:
     """Sweeps over weights and auxiliaries that never increase the separated loss F.
+
+    With weight decay, ``F + alpha/2 sum_l ||W_l||_F^2`` never increases, and the bound still holds
+    for F.  With label smoothing the losses in F, and so the bound, are the smoothed ones.
 
     Parameters
     ----------
@@ -79,7 +84,7 @@ class Alternating:
     auxiliaries = True
     init: str
     evaluation = None
-    supports: tuple[str, ...] = ("weights",)
+    supports: tuple[str, ...] = ("weights", "alpha", "sample_weight", "label_smoothing")
 
     def __init__(
         self,

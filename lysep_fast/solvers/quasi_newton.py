@@ -42,8 +42,8 @@ class _Point:
 class QuasiNewton:
     """Full-batch quasi-Newton steps with layer Gram matrices as the metric.
 
-    The mean cross-entropy over all training samples (plus ``alpha/2 sum_l ||W_l||^2``) does not
-    increase from step to step.
+    The mean cross-entropy over all training samples, of smoothed targets if there is label
+    smoothing (plus ``alpha/2 sum_l ||W_l||^2``), does not increase from step to step.
 
     Parameters
     ----------
@@ -60,7 +60,8 @@ class QuasiNewton:
         Share of the samples, drawn at random, that the first steps work on; they leave it when it
         is fitted better than the rest.  1 works on all samples from the start.
     working_set : float, default 1e-3
-        Share of the total doubt ``1 - p_y`` that the samples left out may carry; 0 keeps all.
+        Share of the total doubt ``|p - t|_1 / 2`` (``1 - p_y`` without label smoothing) that the
+        samples left out may carry; 0 keeps all.
     refresh : int, default 5
         Steps between new working sets.
     max_trials : int, default 20
@@ -75,7 +76,7 @@ class QuasiNewton:
     promise = "loss"
     auxiliaries = False
     init = "normalised"
-    supports = ("alpha", "sample_weight")
+    supports = ("alpha", "sample_weight", "label_smoothing")
 
     def __init__(
         self,
@@ -112,6 +113,8 @@ class QuasiNewton:
         self.point: _Point | None = None
         self.evaluation = self._evaluate(problem, state)
         self.objective = self._objective(self.evaluation)
+        # No smoothed loss is below this: progress is what has been made of the way down to it.
+        self.floor = problem.loss.floor * problem.objective.mean_weight
         self.age, self.checkpoint = 0, self.objective
         self.batch, self.scale, self.warming = self.all, 1.0, False
         size = max(int(self.first_share * n), min(n, 512))
@@ -143,11 +146,12 @@ class QuasiNewton:
         factor = self.mu_fall if trials == 1 else self.mu_rise
         self.damping = min(max(factor * self.damping, self.mu_min), self.mu)
         self.age += 1
+        much = objective - self.floor < 0.3 * (self.checkpoint - self.floor)
         if self.warming:
             # The share is fitted better than the rest: it has taught what it can.
-            if point.loss < 0.7 * objective or objective < 0.3 * self.checkpoint:
+            if point.loss - self.floor < 0.7 * (objective - self.floor) or much:
                 self._renew_working_set(problem)
-        elif self.age >= self.refresh or objective < 0.3 * self.checkpoint:
+        elif self.age >= self.refresh or much:
             self._renew_working_set(problem)
         return [Step("theta", 1.0, float(trials), "quasi-newton")]
 
@@ -229,7 +233,7 @@ class QuasiNewton:
         )
         factor = self.scale / problem.n_samples
         measured.gradient.theta[:] *= theta.dtype.type(factor)
-        loss = measured.evaluation.loss * factor
+        loss = measured.evaluation.objective * factor
         if self.alpha:
             for own, mine in zip(measured.gradient.layers, self.parameters.layers, strict=True):
                 own[:, :-1] += self.alpha * mine[:, :-1]
@@ -252,7 +256,7 @@ class QuasiNewton:
 
     def _objective(self, evaluation: Evaluation) -> float:
         penalty = self._penalty() if self.alpha else 0.0
-        return evaluation.loss / len(self.doubt) + penalty
+        return evaluation.objective / len(self.doubt) + penalty
 
     def _evaluate(self, problem: Problem, state: State) -> Evaluation:
         return evaluate(problem.network, state.W, state.b, self.all, problem.team, self.doubt)
