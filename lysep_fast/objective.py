@@ -5,7 +5,8 @@
     CE(theta) <= C LS,     C = sqrt(1 + 2 sum_{k=1..L-1} c^(2k))   for a c-Lipschitz activation
 
 The norm only has to dominate the operator norm and be submultiplicative: Frobenius (the paper's)
-or spectral (tighter).  Sample weights c_n of mean 1 keep the bound: it holds sample by sample, and
+or spectral (tighter); for convolutions also ``patch``, between the two.  The norm of a layer
+includes that of the pooling below it.  Sample weights c_n of mean 1 keep the bound: it holds sample by sample, and
 ``(1/n) sum c_n e_n <= sqrt((1/n) sum c_n e_n^2)``.  Smoothed targets keep it for the smoothed
 cross-entropy, which is sqrt(2)-Lipschitz in the logits as well.
 
@@ -123,8 +124,18 @@ class Objective:
         return cost + decay * _square(W) if decay else cost
 
     def squared_norm(self, l: int, W: np.ndarray) -> float:
-        """Return ``||W_l||^2`` in the objective's norm."""
-        return self.network.layer(l).squared_norm(W, self.norm)
+        """Return ``||W_l||^2`` in the objective's norm, with that of the pooling below it."""
+        pooling = self.network.features[l - 1].squared_norm(self.norm)
+        return self.network.layer(l).squared_norm(W, self.norm) * pooling
+
+    def ridge_diagonal(self, l: int, ridge: float, decay: float) -> np.ndarray:
+        """Return the diagonal of ``ridge ||W||^2 + decay ||W||_F^2`` as a form in W.
+
+        The spectral norm is none; the Frobenius norm of the matrix W stands for it there.
+        """
+        kind = "patch" if self.norm == "spectral" else self.norm
+        pooling = self.network.features[l - 1].squared_norm(self.norm)
+        return ridge * pooling * self.network.layer(l).norm_diagonal(kind) + decay
 
     def weights(self, nu: np.ndarray) -> np.ndarray:
         """Return ``w_l``, l = 0..L, from the squared norms `nu`; ``w_L`` is 1."""
@@ -246,9 +257,9 @@ class Problem:
             for l in range(1, network.depth):
                 A = state.A[l][rows]
                 network.layer(l).apply(S, state.W[l], A)
-                A += state.b[l]
+                network.layer(l).add_bias(A, state.b[l])
                 state.R[l][rows] = 0.0
-                S = network.features[l].forward(A, ws.array("S", A.shape, A.dtype))
+                S = network.feature(l, A, ws)
             U = ws.array("U", (S.shape[0], network.widths[-1]), S.dtype)
             network.layer(network.depth).apply(S, state.W[-1], U)
             if network.output_bias:

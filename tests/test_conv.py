@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -152,6 +153,20 @@ def test_random_geometries(data, c_in, c_out, stride, padding, rows):
     close(layer.correlation(G, S, np.empty_like(W)), wanted, np.float64)
 
 
+@pytest.mark.parametrize("geometry", [GEOMETRIES[8], GEOMETRIES[9]], ids=str)
+@pytest.mark.parametrize("rows", [150, 171])
+def test_many_samples_pass_the_scratch_in_groups(geometry, rows):
+    # More samples than the scratch takes at once, and a last group that does not fill it.
+    layer = build(geometry)
+    S, G, W = draw(layer, rows, np.float64)
+    C, M = layer.sparse_matrix(W), layer.patch_matrix(S)
+    close(layer.apply(S, W, np.full_like(G, 9)), S @ C.T, np.float64)
+    close(layer.adjoint(G, W, np.full_like(S, 9)), G @ C, np.float64)
+    close(layer.gram(S, np.empty((len(W.T),) * 2)), M.T @ M, np.float64)
+    T = G.reshape(rows, len(W), -1).transpose(1, 0, 2).reshape(len(W), -1)
+    close(layer.correlation(G, S, np.empty_like(W)), T @ M, np.float64)
+
+
 def test_both_routes_of_the_gram_matrix_are_taken():
     routes = {has_lag_gram(build(geometry)) for geometry in GEOMETRIES}
     assert routes == {True, False}
@@ -276,6 +291,35 @@ def test_arguments_are_not_changed(layer):
     layer.patch_sum(S)
     for array, before in zip((S, G, W), kept, strict=True):
         np.testing.assert_array_equal(array, before)
+
+
+def test_weights_may_be_a_part_of_a_matrix(layer):
+    S, G, W = draw(layer, 3, np.float64)
+    joint = np.hstack([W, np.ones((len(W), 1))])
+    wanted = layer.apply(S, W, np.empty_like(G)), layer.adjoint(G, W, np.empty_like(S))
+    part = joint[:, :-1]
+    np.testing.assert_array_equal(layer.apply(S, part, np.empty_like(G)), wanted[0])
+    np.testing.assert_array_equal(layer.adjoint(G, part, np.empty_like(S)), wanted[1])
+
+
+@pytest.mark.skipif(not JIT_ENABLED, reason="takes many samples")
+@pytest.mark.parametrize("geometry", [((4, 12, 12), 5, 3, 1, 1), ((4, 12, 12), 5, 3, 2, 1)])
+def test_no_method_holds_the_patches_of_all_samples(geometry):
+    layer = build(geometry)
+    S, G, W = draw(layer, 1000, np.float32)
+    few = slice(0, 4)
+    results = np.empty_like(G), np.empty_like(S), np.empty_like(W), np.empty((len(W.T),) * 2, "f4")
+    for rows in (few, slice(None)):  # the first round compiles
+        tracemalloc.start()
+        layer.apply(S[rows], W, results[0][rows])
+        layer.adjoint(G[rows], W, results[1][rows])
+        layer.correlation(G[rows], S[rows], results[2])
+        layer.gram(S[rows], results[3])
+        layer.patch_sum(S[rows])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    patches = len(S) * layer.n_positions * len(W.T) * S.itemsize
+    assert peak < patches / 5
 
 
 def test_shapes_and_sizes():

@@ -48,7 +48,7 @@ def test_gradient_step_moves_every_row_by_its_own_step_length(shape, dtype):
     step = np.random.default_rng(1).uniform(0.01, 1.0, shape[0])
     A_new, R_new = np.full_like(A, 9), np.full_like(A, 9)
     before = [array.copy() for array in (A, R, G, D)]
-    gradient_step_rows(A, R, G, D, -2.0, 0.7, step, A_new, R_new)
+    gradient_step_rows(A, R, G * D, -2.0, 0.7, step, A_new, R_new)
     A64, R64, G64, D64 = (array.astype(float) for array in before)
     change = -step[:, None] * (-2.0 * G64 * D64 + 2 * 0.7 * R64)
     atol = 20 * np.finfo(dtype).eps
@@ -65,7 +65,7 @@ def test_gradient_step_moves_auxiliary_and_residual_by_the_same_increment(dtype)
     A *= dtype(1e4)
     R *= dtype(1e-3)
     A_new, R_new = np.empty_like(A), np.empty_like(A)
-    gradient_step_rows(A, R, G, D, 1.0, 0.5, np.full(9, 0.1), A_new, R_new)
+    gradient_step_rows(A, R, G * D, 1.0, 0.5, np.full(9, 0.1), A_new, R_new)
     np.testing.assert_array_equal(R_new, R + (A_new - A))
 
 
@@ -116,7 +116,7 @@ def test_nan_and_infinity_stay_in_their_row_and_are_not_lost(dtype, bad):
     R_new, r2 = np.empty_like(R), np.empty(6)
     residual_step_rows(R, P, R_new, r2)
     A_new, moved = np.empty_like(R), np.empty_like(R)
-    gradient_step_rows(P, R, G, D, 1.0, 1.0, np.ones(6), A_new, moved)
+    gradient_step_rows(P, R, G * D, 1.0, 1.0, np.ones(6), A_new, moved)
     for values in (sums, r2, A_new.sum(axis=1), moved.sum(axis=1)):
         assert not np.isfinite(values[2])
         assert np.all(np.isfinite(values[clean]))

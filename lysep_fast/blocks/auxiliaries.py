@@ -269,17 +269,19 @@ class _Descent:
         self.feature = problem.network.features[l]
         self.A, self.R = state.A[l][rows], state.R[l][rows]
         shape, dtype = self.A.shape, self.A.dtype
-        self.S, self.D = ws.array("S", shape, dtype), ws.array("D", shape, dtype)
-        self.feature.forward_with_derivative(self.A, self.S, self.D)
+        self.width = problem.network.layer(l + 1).n_inputs  # columns of the features
+        self.S, D = ws.array("S", (shape[0], self.width), dtype), ws.array("D", shape, dtype)
+        self.feature.forward_with_derivative(self.A, self.S, D)
         above = _LossAbove if l + 1 == state.depth else _ResidualAbove
         self.above: _Above = above(problem, state, l, rows, ws)
-        self.upper, self.G = self.above.start(self.S)
+        self.upper, G = self.above.start(self.S)
+        self.G = self.feature.pull_back(G, D, D)
         self.r2 = np.empty(shape[0])
         row_sums_of_squares(self.R, self.r2)
         self.phi = self.upper + self.nu * self.r2
         self.first_step = block.first_step(problem, state, self.above.curvature)
         self.pick: np.ndarray | None = None
-        self.inputs = (("A", self.A), ("R", self.R), ("G", self.G), ("D", self.D))
+        self.inputs = (("A", self.A), ("R", self.R), ("G", self.G))
 
     def sums(self) -> tuple[float, float]:
         """Return the block's weighted sums of the upper term and of ``|R_{l,n}|^2``."""
@@ -291,14 +293,14 @@ class _Descent:
     def attempt(self, step: np.ndarray | float) -> np.ndarray:
         """Try step lengths and return phi of the picked rows there."""
         pick, ws = self.pick, self.ws
-        A, R, G, D = (picked(array, pick, ws, name) for name, array in self.inputs)
+        A, R, G = (picked(array, pick, ws, name) for name, array in self.inputs)
         shape, dtype = A.shape, A.dtype
         self.A_new, self.R_new = ws.array("A_new", shape, dtype), ws.array("R_new", shape, dtype)
         steps = np.broadcast_to(np.asarray(step, np.float64), shape[:1]).copy()
-        gradient_step_rows(A, R, G, D, self.above.scale, self.nu, steps, self.A_new, self.R_new)
+        gradient_step_rows(A, R, G, self.above.scale, self.nu, steps, self.A_new, self.R_new)
         self.r2_new = np.empty(shape[0])
         row_sums_of_squares(self.R_new, self.r2_new)
-        S_new = self.feature.forward(self.A_new, ws.array("S_new", shape, dtype))
+        S_new = self.feature.forward(self.A_new, ws.array("S_new", (shape[0], self.width), dtype))
         self.upper_new = self.above.trial(self.S, S_new, pick)
         return self.upper_new + self.nu * self.r2_new
 

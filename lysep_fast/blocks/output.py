@@ -105,11 +105,11 @@ class OutputWeights:
     def _gradient(problem: Problem, state: State) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the gradients in W_L and b_L and a bound of the curvature."""
         network, L = problem.network, state.depth
-        layer, feature = network.layer(L), network.features[L - 1]
+        layer = network.layer(L)
 
         def task(rows: slice, ws: Workspace) -> tuple[Any, ...]:
             A = state.A[L - 1][rows]
-            S = feature.forward(A, ws.array("S", A.shape, A.dtype))
+            S = network.feature(L - 1, A, ws)
             U = ws.array("U", (A.shape[0], layer.n_outputs), A.dtype)
             layer.apply(S, state.W[L], U)
             U += state.b[L]
@@ -131,11 +131,11 @@ class OutputWeights:
 def surrogate_loss(problem: Problem, state: State, W_L: np.ndarray, b_L: np.ndarray) -> float:
     """Return ``sum_n c_n e_n^2`` of the surrogate logits ``S_{L-1} W_L' + b_L``."""
     network, L = problem.network, state.depth
-    layer, feature = network.layer(L), network.features[L - 1]
+    layer = network.layer(L)
 
     def task(rows: slice, ws: Workspace) -> tuple[float]:
         A = state.A[L - 1][rows]
-        S = feature.forward(A, ws.array("S", A.shape, A.dtype))
+        S = network.feature(L - 1, A, ws)
         U = ws.array("U", (A.shape[0], layer.n_outputs), A.dtype)
         layer.apply(S, W_L, U)
         U += b_L

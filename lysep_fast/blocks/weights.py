@@ -5,6 +5,10 @@
 or both at once (``joint``).  With the residual as a variable the solve is for the increment dW:
 ``(S'S + eta I) dW' = S'R - eta W'``.  Sample weights c_n make all sums over the samples weighted
 ones; with weight decay, eta stands for ``eta_l + n alpha / (2 w_l)``.
+
+For a convolution this is the kernel system (4.5) -> (4.6) of the paper: the rows of S are the
+patches at all positions of all samples, ``||W||^2`` counts every tap as often as it is used, and
+b_l has one entry per channel.
 """
 
 from __future__ import annotations
@@ -71,8 +75,9 @@ class LayerWeights:
         if not np.isfinite(decay):
             # A zero map above: only the penalty sees W_l, and would take it to zero as well.
             return Step(self.name, 0.0, 0.0, "cholesky")
-        solution, dW, db = self._solve(problem, state, eta + decay)
-        sure = solution.method == "cholesky" and objective.norm == "frobenius"
+        ridge = objective.ridge_diagonal(l, eta, decay)
+        solution, dW, db = self._solve(problem, state, ridge)
+        sure = solution.method == "cholesky" and objective.norm != "spectral"
         before = state.r2[l] + objective.weight_cost(l, state.W[l], eta, decay)
         for trials, share in enumerate(_DAMPING, start=1):
             W = (state.W[l] + share * dW).astype(state.W[l].dtype, copy=False)
@@ -98,21 +103,24 @@ class LayerWeights:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return ``S'S``, ``R'S`` and the column sums of S and R, in one pass over the data."""
         l, loss = self.layer, problem.loss
-        layer, feature = problem.network.layer(l), problem.network.features[l - 1]
+        network, layer = problem.network, problem.network.layer(l)
+        p = layer.weight_shape[1]
         known_gram = problem.input_gram if l == 1 else None
 
         def task(rows: slice, ws: Workspace) -> tuple[np.ndarray, ...]:
             A, R = state.A[l - 1][rows], state.R[l][rows]
-            S = feature.forward(A, ws.array("S", A.shape, A.dtype))
+            S = network.feature(l - 1, A, ws)
             s_sum, r_sum = loss.weighted_sum(S, rows), loss.weighted_sum(R, rows)
             S, R = _rooted(loss, S, R, rows, ws)
             correlation = layer.correlation(R, S, ws.array("R'S", layer.weight_shape, S.dtype))
             if known_gram is not None:
                 return correlation, s_sum, r_sum
-            gram = layer.gram(S, ws.array("S'S", (layer.n_inputs,) * 2, S.dtype))
+            gram = layer.gram(S, ws.array("S'S", (p, p), S.dtype))
             return correlation, s_sum, r_sum, gram
 
         correlation, s_sum, r_sum, *gram = problem.team.sum(task, problem.blocks)
+        # Sums over patches and positions are linear: those of the summed samples are enough.
+        s_sum, r_sum = layer.patch_sum(s_sum[None, :]), layer.bias_sum(r_sum[None, :])
         if known_gram is not None:
             return known_gram, correlation, s_sum, r_sum
         if l == 1:
@@ -123,23 +131,24 @@ class LayerWeights:
         self,
         problem: Problem,
         state: State,
-        eta: float,
+        ridge: np.ndarray,
     ) -> tuple[Solution, np.ndarray, np.ndarray]:
-        """Return the solution report and the increments dW, db."""
+        """Return the solution report and the increments dW, db; `ridge` is a diagonal."""
         gram, correlation, s_sum, r_sum = self._sums(problem, state)
-        n, p = problem.loss.total_weight, gram.shape[0]
+        p = gram.shape[0]
+        n = problem.loss.total_weight * problem.network.layer(self.layer).n_positions
         joint = self.bias == "joint"
         W = state.W[self.layer].astype(np.float64, copy=False)
-        rhs = correlation - eta * W
-        damping = eta + self.proximal * float(np.trace(gram)) / p
-        lhs = gram + damping * np.eye(p)
+        rhs = correlation - ridge * W
+        damping = ridge + self.proximal * float(np.trace(gram)) / p
+        lhs = gram + np.diag(damping)
         if joint:
             lhs = np.block([[lhs, s_sum[:, None]], [s_sum[None, :], np.full((1, 1), n)]])
             rhs = np.hstack([rhs, r_sum[:, None]])
         # Sums formed in float32 carry its rounding: the condition they can stand is smaller.
         eps = float(np.finfo(state.W[1].dtype).eps)
         solution = solve_normal_equations(
-            lhs, rhs, lambda: self._factorise(problem, state, eta, damping, joint), eps
+            lhs, rhs, lambda: self._factorise(problem, state, ridge, damping, joint), eps
         )
         if joint:
             return solution, solution.X[:, :-1], solution.X[:, -1]
@@ -150,24 +159,32 @@ class LayerWeights:
         return solution, dW, db
 
     def _factorise(
-        self, problem: Problem, state: State, eta: float, damping: float, joint: bool
+        self,
+        problem: Problem,
+        state: State,
+        ridge: np.ndarray,
+        damping: np.ndarray,
+        joint: bool,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the triangular factor of ``[S, 1; sqrt(damping) I]`` and ``Q' [R; ...]``.
+        """Return the triangular factor of ``[S, 1; diag(damping)^(1/2)]`` and ``Q' [R; ...]``.
 
-        Rows are multiplied by ``sqrt(c_n)``.
+        Rows are multiplied by ``sqrt(c_n)``; those of a convolution are the patches.
         """
-        l = self.layer
-        feature = problem.network.features[l - 1]
-        m, p = state.W[l].shape
+        l, network = self.layer, problem.network
+        layer = network.layer(l)
+        (m, p), positions = state.W[l].shape, layer.n_positions
         columns = p + int(joint)
 
         def stack(rows: slice, ws: Workspace) -> np.ndarray:
             A, R = state.A[l - 1][rows], state.R[l][rows]
-            stacked = ws.array("stacked", (A.shape[0], columns + m), np.float64)
-            stacked[:, :p] = feature.forward(A, ws.array("S", A.shape, A.dtype))
+            stacked = ws.array("stacked", (len(A) * positions, columns + m), np.float64)
+            stacked[:, :p] = layer.patch_matrix(network.feature(l - 1, A, ws))
             stacked[:, p:columns] = 1.0
-            stacked[:, columns:] = R
-            return problem.loss.weigh(stacked, rows, stacked, root=True)
+            by_position = R.reshape(len(R), m, positions).transpose(0, 2, 1)
+            stacked[:, columns:] = by_position.reshape(-1, m)
+            samples = stacked.reshape(len(A), -1)  # a view: weighing works in place
+            problem.loss.weigh(samples, rows, samples, root=True)
+            return stacked
 
         def task(group: slice, ws: Workspace) -> np.ndarray:
             total = triangular_factor(stack(blocks[group.start], ws))
@@ -176,27 +193,28 @@ class LayerWeights:
             return total
 
         # Taller blocks than usual: each costs one more factor of p + m rows in the merge.
-        height = min(max(4 * (columns + m), problem.n_samples // 16), 8192)
+        height = min(max(4 * (columns + m), problem.n_samples * positions // 16), 8192)
+        height = -(-height // positions)
         blocks = row_blocks(problem.n_samples, height)
         parts = problem.team.map(task, row_blocks(len(blocks), -(-len(blocks) // 16)))
-        ridge = np.zeros((p, columns + m))
-        if damping > 0.0:
-            ridge[:, :p] = np.sqrt(damping) * np.eye(p)
-            ridge[:, columns:] = -eta / np.sqrt(damping) * state.W[l].T
-        return merge_triangular([*parts, ridge], columns)
+        below = np.zeros((p, columns + m))
+        if np.all(damping > 0.0):
+            below[:, :p] = np.diag(np.sqrt(damping))
+            below[:, columns:] = -(ridge / np.sqrt(damping))[:, None] * state.W[l].T
+        return merge_triangular([*parts, below], columns)
 
     def _shift(
         self, problem: Problem, state: State, dW: np.ndarray, db: np.ndarray, commit: bool
     ) -> float:
         """Return ``sum_n c_n |R_{l,n}|^2`` after the increments; `commit` moves R along."""
-        l = self.layer
-        layer, feature = problem.network.layer(l), problem.network.features[l - 1]
-        dtype = state.W[l].dtype
-        dW, db = dW.astype(dtype, copy=False), db.astype(dtype, copy=False)
+        l, network = self.layer, problem.network
+        layer, dtype = network.layer(l), state.W[l].dtype
+        dW = dW.astype(dtype, copy=False)
+        db = np.repeat(db.astype(dtype, copy=False), layer.n_positions)
 
         def task(rows: slice, ws: Workspace) -> tuple[float]:
             A, R = state.A[l - 1][rows], state.R[l][rows]
-            S = feature.forward(A, ws.array("S", A.shape, A.dtype))
+            S = network.feature(l - 1, A, ws)
             P = layer.apply(S, dW, ws.array("P", R.shape, R.dtype))
             if not commit:
                 trial = ws.array("trial", R.shape, R.dtype)

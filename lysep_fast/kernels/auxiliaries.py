@@ -41,16 +41,16 @@ def row_sums_of_squares(R, out):
 
 
 @kernel()
-def gradient_step_rows(A, R, G, D, scale, nu, step, A_new, R_new):
+def gradient_step_rows(A, R, G, scale, nu, step, A_new, R_new):
     """Take one gradient step per row on ``upper(A) + nu ||R||^2``.
 
-    The gradient is ``scale * G * D + 2 nu R`` where ``scale * G`` is the upper term's derivative
-    with respect to the features.  The residual follows the auxiliary by the same increment.
+    The gradient is ``scale * G + 2 nu R`` where ``scale * G`` is the upper term's derivative in
+    the auxiliary.  The residual follows the auxiliary by the same increment.
 
     Parameters
     ----------
-    A, R, G, D : ndarray, shape (rows, m)
-        Auxiliary, residual, back-propagated derivative (before `scale`), activation derivative.
+    A, R, G : ndarray, shape (rows, m)
+        Auxiliary, residual, back-propagated derivative (before `scale`).
     scale, nu : float
         Factors above; `nu` is the squared norm of the layer above.
     step : ndarray of float64, shape (rows,)
@@ -69,7 +69,7 @@ def gradient_step_rows(A, R, G, D, scale, nu, step, A_new, R_new):
         by_upper = number(step[i] * scale)
         by_own = number(step[i] * 2.0 * nu)
         for j in range(m):
-            moved = A[i, j] - (by_upper * G[i, j] * D[i, j] + by_own * R[i, j])
+            moved = A[i, j] - (by_upper * G[i, j] + by_own * R[i, j])
             A_new[i, j] = moved
             R_new[i, j] = R[i, j] + (moved - A[i, j])
 

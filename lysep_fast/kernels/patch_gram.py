@@ -19,38 +19,42 @@ __all__ = ["assemble_gram"]
 
 
 @kernel()
-def _strip_sum(strip, lines, lags, ci, cj, line_i, line_j, step, lag):
-    """Sum the products of lines that move away together from (line_i, line_j) by `step`.
+def _subtract_strip(strip, lines, lags, line_i, line_j, step, lag, block):
+    """Subtract the products of lines that move away together from (line_i, line_j) by `step`.
 
-    ``strip[(ci, line), (cj, line, lag)]`` holds the products of two lines at a lag >= 0.
+    ``strip[(ci, line), (cj, line, lag)]`` holds the products of two lines at a lag >= 0, `block`
+    one number for every pair of channels.
     """
-    total = 0.0
+    channels = len(block)
     while 0 <= line_i < lines and 0 <= line_j < lines:
-        i, j = ci * lines + line_i, cj * lines + line_j
-        total += strip[i, j * lags + lag] if lag >= 0 else strip[j, i * lags - lag]
+        for ci in range(channels):
+            i = ci * lines + line_i
+            for cj in range(channels):
+                j = cj * lines + line_j
+                block[ci, cj] -= strip[i, j * lags + lag] if lag >= 0 else strip[j, i * lags - lag]
         line_i += step
         line_j += step
-    return total
 
 
 @kernel()
-def _corner_sum(corner, rows, columns, ci, cj, ui, uj, vi, vj, row_step, column_step):
-    """Sum the products of the corner pixels that are off the window by row and by column."""
-    total = 0.0
+def _add_corner(corner, rows, columns, ui, uj, vi, vj, row_step, column_step, block):
+    """Add the products of the corner pixels that are off the window by row and by column."""
+    channels = len(block)
     while 0 <= ui < rows and 0 <= uj < rows:
         p, q = vi, vj
         while 0 <= p < columns and 0 <= q < columns:
-            i, j = (ci * rows + ui) * columns + p, (cj * rows + uj) * columns + q
-            total += corner[i, j]
+            for ci in range(channels):
+                i = (ci * rows + ui) * columns + p
+                for cj in range(channels):
+                    block[ci, cj] += corner[i, (cj * rows + uj) * columns + q]
             p += column_step
             q += column_step
         ui += row_step
         uj += row_step
-    return total
 
 
 @kernel()
-def assemble_gram(lags, strips, corners, geometry, out):
+def assemble_gram(lags, strips, corners, geometry, block, out):
     """Write the Gram matrix of the patches.
 
     Parameters
@@ -65,6 +69,8 @@ def assemble_gram(lags, strips, corners, geometry, out):
         top right, bottom left, bottom right.
     geometry : tuple of int
         (channels, kh, kw, zero rows, zero columns on each side, border rows, border columns).
+    block : ndarray of float64, shape (channels, channels)
+        Scratch.
     out : ndarray, shape (channels * kh * kw,) * 2
         Overwritten.
 
@@ -80,27 +86,25 @@ def assemble_gram(lags, strips, corners, geometry, out):
     taps = kh * kw
     # Plain numbers would be types of their own, and every pair of them compiled for itself.
     on, back = np.intp(1), np.intp(-1)
-    for ci in range(channels):
-        for cj in range(channels):
-            for t in range(taps):
-                di, dj = t // kw, t % kw
-                for u in range(t, taps):
-                    ei, ej = u // kw, u % kw
-                    a, b = ei - di, ej - dj
-                    lag = b if a == 0 else kw + (a - 1) * (2 * kw - 1) + b + kw - 1
-                    total = lags[ci, cj * n_lags + lag]
-                    y, z, v, w = di - 1 - ph, ei - 1 - ph, dj - 1 - pw, ej - 1 - pw
-                    total -= _strip_sum(top, rows, kw, ci, cj, y, z, back, b)
-                    total -= _strip_sum(bottom, rows, kw, ci, cj, di, ei, on, b)
-                    total -= _strip_sum(left, columns, kh, ci, cj, v, w, back, a)
-                    total -= _strip_sum(right, columns, kh, ci, cj, dj, ej, on, a)
-                    total += _corner_sum(top_left, rows, columns, ci, cj, y, z, v, w, back, back)
-                    total += _corner_sum(top_right, rows, columns, ci, cj, y, z, dj, ej, back, on)
-                    total += _corner_sum(
-                        bottom_left, rows, columns, ci, cj, di, ei, v, w, on, back
-                    )
-                    total += _corner_sum(
-                        bottom_right, rows, columns, ci, cj, di, ei, dj, ej, on, on
-                    )
-                    out[ci * taps + t, cj * taps + u] = total
-                    out[cj * taps + u, ci * taps + t] = total
+    for t in range(taps):
+        di, dj = t // kw, t % kw
+        for u in range(t, taps):
+            ei, ej = u // kw, u % kw
+            a, b = ei - di, ej - dj
+            lag = b if a == 0 else kw + (a - 1) * (2 * kw - 1) + b + kw - 1
+            for ci in range(channels):
+                for cj in range(channels):
+                    block[ci, cj] = lags[ci, cj * n_lags + lag]
+            y, z, v, w = di - 1 - ph, ei - 1 - ph, dj - 1 - pw, ej - 1 - pw
+            _subtract_strip(top, rows, kw, y, z, back, b, block)
+            _subtract_strip(bottom, rows, kw, di, ei, on, b, block)
+            _subtract_strip(left, columns, kh, v, w, back, a, block)
+            _subtract_strip(right, columns, kh, dj, ej, on, a, block)
+            _add_corner(top_left, rows, columns, y, z, v, w, back, back, block)
+            _add_corner(top_right, rows, columns, y, z, dj, ej, back, on, block)
+            _add_corner(bottom_left, rows, columns, di, ei, v, w, on, back, block)
+            _add_corner(bottom_right, rows, columns, di, ei, dj, ej, on, on, block)
+            for ci in range(channels):
+                for cj in range(channels):
+                    out[ci * taps + t, cj * taps + u] = block[ci, cj]
+                    out[cj * taps + u, ci * taps + t] = block[ci, cj]

@@ -13,7 +13,7 @@ import scipy.sparse
 from ..kernels.channels import add_bias_channels, channel_sums, column_sums
 from ..kernels.conv import convolve_rows, correlate_rows
 from .conv_geometry import Pass, adjoint_passes, forward_pass, scratch
-from .conv_gram import add_lag_gram, add_patch_gram, has_lag_gram
+from .conv_gram import has_lag_gram, lag_gram_into, patch_gram_into
 
 __all__ = ["CONVOLUTION_NORMS", "Convolution"]
 
@@ -182,9 +182,9 @@ class Convolution:
         once, since a part of it is paid per call.
         """
         if has_lag_gram(self):
-            add_lag_gram(self, S, out)
+            lag_gram_into(self, S, out)
         else:
-            add_patch_gram(self, S, out)
+            patch_gram_into(self, S, out)
         return out
 
     def patch_sum(self, S: np.ndarray) -> np.ndarray:

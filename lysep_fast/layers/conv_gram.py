@@ -13,12 +13,12 @@ from .conv_geometry import scratch
 if TYPE_CHECKING:
     from .conv import Convolution
 
-__all__ = ["add_lag_gram", "add_patch_gram", "has_lag_gram"]
+__all__ = ["has_lag_gram", "lag_gram_into", "patch_gram_into"]
 
 # Bytes of a channel in the scratch images of the lag products, and of a strip.
 _LAG_BYTES, _STRIP_BYTES = 8192, 4096
 # Elements of the explicit patches of a few samples; rows of one product of corner pixels.
-_PATCH_ELEMENTS, _CORNER_ROWS = 1 << 16, 256
+_PATCH_ELEMENTS, _CORNER_ROWS = 1 << 15, 256
 
 
 def has_lag_gram(layer: Convolution) -> bool:
@@ -35,7 +35,7 @@ def _border(layer: Convolution) -> tuple[int, int]:
     return max(0, kh - 1 - ph), max(0, kw - 1 - pw)
 
 
-def add_patch_gram(layer: Convolution, S: np.ndarray, out: np.ndarray) -> None:
+def patch_gram_into(layer: Convolution, S: np.ndarray, out: np.ndarray) -> None:
     """Write the Gram matrix to `out` by products of the patches of a few samples at a time."""
     taps = layer.weight_shape[1]
     few = max(1, _PATCH_ELEMENTS // (layer.n_positions * taps))
@@ -46,7 +46,7 @@ def add_patch_gram(layer: Convolution, S: np.ndarray, out: np.ndarray) -> None:
     out[...] = total
 
 
-def add_lag_gram(layer: Convolution, S: np.ndarray, out: np.ndarray) -> None:
+def lag_gram_into(layer: Convolution, S: np.ndarray, out: np.ndarray) -> None:
     """Write the Gram matrix to `out` by lag products (stride 1)."""
     channels, height, width = layer.image_shape
     (kh, kw), (rows, columns) = layer.kernel_size, _border(layer)
@@ -66,7 +66,8 @@ def add_lag_gram(layer: Convolution, S: np.ndarray, out: np.ndarray) -> None:
     above, below = slice(0, rows), slice(height - rows, height)
     before, behind = slice(0, columns), slice(width - columns, width)
     corners = tuple(_corner(images[:, :, u, v]) for u in (above, below) for v in (before, behind))
-    assemble_gram(full, strips, corners, (channels, kh, kw, *layer.padding, rows, columns), out)
+    geometry = (channels, kh, kw, *layer.padding, rows, columns)
+    assemble_gram(full, strips, corners, geometry, np.empty((channels, channels)), out)
 
 
 def _whole_images(layer: Convolution, S: np.ndarray) -> np.ndarray:

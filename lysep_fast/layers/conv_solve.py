@@ -1,4 +1,4 @@
-"""The kernel's least-squares problem by an iterative solver, as a check of the normal equations."""
+"""The kernel's least-squares problem by an iterative solver: a check of the normal equations."""
 
 from __future__ import annotations
 

@@ -62,6 +62,10 @@ class Dense:
         """Return the column sums of S in float64."""
         return np.asarray(S.sum(axis=0, dtype=np.float64))
 
+    def patch_matrix(self, S: np.ndarray) -> np.ndarray:
+        """Return the rows that W multiplies: S itself."""
+        return S
+
     def add_bias(self, Z: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Add the bias to every row of `Z` in place."""
         add_bias_rows(Z, b)
