@@ -9,13 +9,21 @@ from .result import HistoryRow, Result, Status
 from .train import train
 
 if TYPE_CHECKING:
-    from .estimators import LySepClassifier
+    from .estimators import LySepClassifier, LySepConvClassifier
 
 __version__ = "0.1.0"
 
-__all__ = ["HistoryRow", "LySepClassifier", "Network", "Result", "Status", "train"]
+__all__ = [
+    "HistoryRow",
+    "LySepClassifier",
+    "LySepConvClassifier",
+    "Network",
+    "Result",
+    "Status",
+    "train",
+]
 
-_ESTIMATORS = ("LySepClassifier",)
+_ESTIMATORS = ("LySepClassifier", "LySepConvClassifier")
 
 
 def __getattr__(name: str) -> Any:

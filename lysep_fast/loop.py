@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .objective import Problem
+from .objective import Problem, SeparatedLoss
 from .parts.passes import Batch, Evaluation, evaluate
 from .result import HistoryRow, Result, Status
 from .solvers import Solver
@@ -118,10 +118,11 @@ def _history_row(
         known = evaluate(problem.network, state.W, state.b, problem.batch, problem.team)
     if solver.auxiliaries:
         separated = problem.objective.separated_loss(state)
-        root, data, penalties = separated.root, separated.data, separated.penalties
+    elif solver.separated is not None:
+        separated = solver.separated
     else:  # synchronised: all residuals are zero
-        data = known.squares / problem.n_samples
-        root, penalties = float(np.sqrt(data)), np.zeros(problem.network.depth - 1)
+        nothing = np.zeros(problem.network.depth - 1)
+        separated = SeparatedLoss(known.squares / problem.n_samples, nothing, nothing)
     held_out = {}
     if validation is not None:
         seen = evaluate(problem.network, state.W, state.b, validation, problem.team)
@@ -136,9 +137,9 @@ def _history_row(
         seconds,
         known.loss / n,
         known.correct / n,
-        root,
-        data,
-        penalties,
+        separated.root,
+        separated.data,
+        separated.penalties,
         steps,
         **held_out,
     )

@@ -26,8 +26,9 @@ class Network:
     """A chain ``z_1 = x W_1' + b_1``, ``z_l = S_{l-1} W_l' + b_l``, logits ``z_L``.
 
     ``S_l = s(z_l)``, pooled after a convolution; for a convolution ``W_l`` is the matrix of its
-    kernels, one row per output channel, and ``b_l`` has one entry per channel.  Layers count from 1 to ``depth`` = L as in the papers; lists of per-layer arrays carry an
-    empty array at index 0 so that indices agree with the equations.
+    kernels, one row per output channel, and ``b_l`` has one entry per channel.  Layers count from
+    1 to ``depth`` = L as in the papers; lists of per-layer arrays carry an empty array at index 0
+    so that indices agree with the equations.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ class Network:
             Activation of all hidden layers.
         kernel_size, pool_size : int or sequence of int
             Edge of the square kernels and of the pooling windows, one for all convolutions or
-            one each.
+            one each.  A window larger than its image is cut to it.
         padding : int or "same"
             Zeros around the images; ``"same"`` keeps their size.
         output_bias : bool
@@ -96,7 +97,7 @@ class Network:
         Raises
         ------
         ValueError
-            If a kernel or a pooling window does not fit into its image.
+            If a kernel does not fit into its image.
         """
         layers: list[Layer] = []
         features: list[Feature] = [Activation("identity")]
@@ -106,7 +107,9 @@ class Network:
         for channels, kernel, pool in zip(conv_channels, kernels, pools, strict=True):
             conv = Convolution(shape, channels, kernel, padding=padding)
             layers.append(conv)
-            pooled = PooledActivation(activation, conv.output_shape, pool)
+            _, height, width = conv.output_shape
+            window = (min(pool, height), min(pool, width))
+            pooled = PooledActivation(activation, conv.output_shape, window)
             features.append(pooled)
             shape = pooled.output_shape
         widths = (math.prod(shape), *hidden_layer_sizes, n_outputs)

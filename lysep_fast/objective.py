@@ -6,9 +6,9 @@
 
 The norm only has to dominate the operator norm and be submultiplicative: Frobenius (the paper's)
 or spectral (tighter); for convolutions also ``patch``, between the two.  The norm of a layer
-includes that of the pooling below it.  Sample weights c_n of mean 1 keep the bound: it holds sample by sample, and
-``(1/n) sum c_n e_n <= sqrt((1/n) sum c_n e_n^2)``.  Smoothed targets keep it for the smoothed
-cross-entropy, which is sqrt(2)-Lipschitz in the logits as well.
+includes that of the pooling below it.  Sample weights c_n of mean 1 keep the bound: it holds
+sample by sample, and ``(1/n) sum c_n e_n <= sqrt((1/n) sum c_n e_n^2)``.  Smoothed targets keep it
+for the smoothed cross-entropy, which is sqrt(2)-Lipschitz in the logits as well.
 
 With weight decay the alternating method never increases ``F + alpha/2 sum_l ||W_l||_F^2``.
 """
@@ -26,7 +26,7 @@ from .parallel import Team, Workspace
 from .parts.passes import Batch, evaluate
 from .state import State
 
-__all__ = ["Objective", "Problem", "SeparatedLoss", "bound_constant"]
+__all__ = ["Objective", "Problem", "SeparatedLoss", "bound_constant", "mean_loss"]
 
 
 def bound_constant(depth: int, lipschitz: float = 1.0) -> float:
@@ -75,6 +75,18 @@ class SeparatedLoss:
     def root(self) -> float:
         """LS = sqrt(F), which bounds the cross-entropy up to the factor C."""
         return float(np.sqrt(self.total))
+
+
+def mean_loss(terms: Sequence[SeparatedLoss]) -> SeparatedLoss:
+    """Return the means of separated losses, term by term.
+
+    ``CE_k <= C LS_k`` for every k gives ``mean CE <= C sqrt(mean F)``.
+    """
+    return SeparatedLoss(
+        float(np.mean([term.data for term in terms])),
+        np.mean([term.penalties for term in terms], axis=0),
+        np.mean([term.weights for term in terms], axis=0),
+    )
 
 
 @dataclass(frozen=True)
@@ -223,6 +235,18 @@ class Problem:
     def n_samples(self) -> int:
         """Number of training samples."""
         return self.X.shape[0]
+
+    def subset(self, index: np.ndarray) -> Problem:
+        """Return the problem of some of the samples, which are copied."""
+        return Problem(
+            self.network,
+            self.loss.take(index),
+            np.ascontiguousarray(self.X[index]),
+            self.team,
+            self.objective.norm,
+            alpha=self.alpha,
+            rng=self.rng,
+        )
 
     def synchronised_state(
         self, W: list[np.ndarray], b: list[np.ndarray], *, auxiliaries: bool = True

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .blocks import Step
+from .images import image_rows
 from .kernels.softmax import softmax_into
+from .layers import Convolution
 from .network import Network
 from .parallel import Team, Workspace, sample_blocks
 from .validation import check_inputs
@@ -129,7 +131,7 @@ class Result:
 
         Parameters
         ----------
-        X : array-like, shape (n, d)
+        X : array-like, shape (n, d), or images of the shape seen in training
             Inputs, with the number of columns seen in training.
 
         Returns
@@ -143,6 +145,9 @@ class Result:
             If X is not a finite numeric matrix with d columns.
         """
         d, K = self.network.widths[0], self.network.widths[-1]
+        first = self.network.layer(1)
+        if isinstance(first, Convolution):
+            X, _ = image_rows(X, first.image_shape)
         X = check_inputs(X, n_features=d, dtype=self.W[1].dtype)
         out = np.empty((X.shape[0], K), X.dtype)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .images import ConvolutionLayers, image_rows
+from .layers.conv import CONVOLUTION_NORMS
 from .layers.dense import NORMS
 from .loop import Callback, Stopping, run
 from .losses import CrossEntropy
@@ -39,6 +41,11 @@ def train(
     *,
     hidden_layer_sizes: int | Sequence[int] = (100,),
     activation: str = "tanh",
+    conv_channels: int | Sequence[int] = (),
+    kernel_size: int | Sequence[int] = 3,
+    pool_size: int | Sequence[int] = 2,
+    padding: int | str = "same",
+    image_shape: Sequence[int] | None = None,
     solver: str | Solver = "auto",
     solver_options: dict[str, Any] | None = None,
     weights: str = "frobenius",
@@ -48,6 +55,7 @@ def train(
     sample_weight: Any = None,
     label_smoothing: float | None = None,
     batch_size: int | None = None,
+    refresh_every: int | None = None,
     early_stopping: bool = False,
     validation_fraction: float = 0.1,
     n_classes: int | None = None,
@@ -59,7 +67,7 @@ def train(
     callback: Callback | None = None,
     verbose: int = 0,
 ) -> Result:
-    """Train a fully connected classifier by layer separation.
+    """Train a fully connected or convolutional classifier by layer separation.
 
     Minimises ``F = (1/n) [ sum_n c_n e_n^2 + sum_l w_l sum_n c_n |R_{l,n}|^2 ]`` over weights,
     biases and auxiliary variables, with the weights c_n of the samples; ``C sqrt(F)`` bounds the
@@ -67,23 +75,34 @@ def train(
 
     Parameters
     ----------
-    X : array-like, shape (n, d)
+    X : array-like, shape (n, d), or (n, H, W) or (n, C, H, W) with `conv_channels`
         Training inputs.  float32 data is trained in float32, everything else in float64.
     y : array-like of int, shape (n,)
         Class indices ``0..K-1``.
     hidden_layer_sizes : int or sequence of int, default (100,)
-        Widths of the hidden layers; empty for a linear classifier.
+        Widths of the fully connected hidden layers; empty for a linear classifier.
     activation : str, default "tanh"
         One of ``lysep_fast.kernels.ACTIVATION_CODES``.
+    conv_channels : int or sequence of int, default ()
+        Output channels of the convolutions below the fully connected layers, none by default.
+    kernel_size, pool_size : int or sequence of int, default 3 and 2
+        Edges of the square kernels and average-pooling windows, one for all convolutions or one
+        each.
+    padding : int or "same", default "same"
+        Zeros around the images of a convolution; ``"same"`` keeps their size.
+    image_shape : sequence of int, optional
+        ``(H, W)`` or ``(C, H, W)`` of the images when X has one row of features each; default a
+        grey square if the features fill one, else one line.
     solver : str or Solver, default "auto"
         ``"alternating"`` is Algorithm 1, ``"quasi-newton"`` and ``"mini-batch"`` are the fast
         solvers, and ``"auto"`` takes the one of these two that suits the numbers of samples and
-        features.
+        features, for convolutions ``"mini-batch"``.  ``"measured-sweeps"`` is Algorithm 2 with
+        measured weights; the literal one is ``"alternating"`` with a `batch_size`.
     solver_options : dict, optional
         Keyword arguments of the solver's class, for instance those of
         `lysep_fast.solvers.Alternating`.
-    weights : {"frobenius", "spectral"}, default "frobenius"
-        Norm of the adaptive weights ``w_l``.
+    weights : {"frobenius", "patch", "spectral"}, default "frobenius"
+        Norm of the adaptive weights ``w_l``; ``"patch"`` is a tighter one of convolutions.
     output_bias : bool, default False
         Whether the output layer has a bias (the paper's has none).
     init : {"uniform", "orthogonal", "normalised"}, optional
@@ -102,7 +121,9 @@ def train(
         is never smoothed.  With ``"alternating"`` F is made of smoothed losses, so ``C sqrt(F)``
         bounds the smoothed cross-entropy, not the reported one.
     batch_size : int, optional
-        Samples per step of the mini-batch solver.
+        Samples per step of the mini-batch solver, or per subset of the sweeps.
+    refresh_every : int, optional
+        Sweeps on a subset before the next one is drawn.
     early_stopping : bool, default False
         Hold out `validation_fraction` of every class, stop when its cross-entropy has not
         improved for `n_iter_no_change` sweeps, and return the best iterate.
@@ -144,11 +165,19 @@ def train(
     Liu, Ng, Gu: A Layer Separation Optimization Framework for Cross-Entropy Training in Deep
     Learning.
     """
+    convolutions = ConvolutionLayers.check(conv_channels, kernel_size, pool_size, padding)
+    shape = None
+    if convolutions.channels:
+        X, shape = image_rows(X, image_shape)
+    elif image_shape is not None:
+        raise ValueError(
+            f"image_shape={image_shape!r} needs convolutions; set conv_channels, or leave it out"
+        )
     X = check_inputs(X)
     labels, n_classes = check_labels(y, len(X), n_classes)
-    widths = (X.shape[1], *check_widths(hidden_layer_sizes), n_classes)
+    hidden = check_widths(hidden_layer_sizes)
     activation = check_activation(activation)
-    check_choice(weights, "weights", NORMS)
+    check_choice(weights, "weights", CONVOLUTION_NORMS if convolutions.channels else NORMS)
     if init is not None:
         check_choice(init, "init", INIT_CHOICES)
     check_number(alpha, "alpha", 0.0)
@@ -166,9 +195,10 @@ def train(
     check_flag(early_stopping, "early_stopping")
     check_integer(verbose, "verbose", minimum=0)
     if isinstance(solver, str) and solver == "auto":
-        solver = choose_solver(*X.shape)
-    if batch_size is not None:
-        solver_options = {**(solver_options or {}), "batch_size": batch_size}
+        solver = "mini-batch" if convolutions.channels else choose_solver(*X.shape)
+    for name, value in (("batch_size", batch_size), ("refresh_every", refresh_every)):
+        if value is not None:
+            solver_options = {**(solver_options or {}), name: value}
     method = make_solver(solver, solver_options)
     _check_support(
         method,
@@ -179,7 +209,11 @@ def train(
         label_smoothing=bool(label_smoothing),
     )
 
-    network = Network.dense(widths, activation, output_bias=output_bias)
+    if shape is None:
+        widths = (X.shape[1], *hidden, n_classes)
+        network = Network.dense(widths, activation, output_bias=output_bias)
+    else:
+        network = convolutions.network(shape, hidden, n_classes, activation, output_bias)
     rng = check_generator(random_state)
     loss = CrossEntropy(labels, n_classes, check_weights(sample_weight, X), label_smoothing)
     validation = None
@@ -195,7 +229,7 @@ def train(
             network, loss, X, team, weights, alpha=alpha, rng=rng, has_validation=early_stopping
         )
         result.bound_constant = problem.objective.constant
-        if not method.auxiliaries:  # all residuals are zero
+        if method.synchronised:  # all residuals are zero
             result.bound_constant = float(np.sqrt(problem.objective.mean_weight))
         stopping = Stopping(max_iter, tol, n_iter_no_change)
         run(

@@ -28,7 +28,7 @@ def test_batches_cover_the_samples_evenly(n, size, count):
 
 
 def test_default_batch_size():
-    sizes = [_default_batch_size(n) for n in (2, 31, 1300, 1797, 3000, 9000, 60000)]
+    sizes = [_default_batch_size(n, 128) for n in (2, 31, 1300, 1797, 3000, 9000, 60000)]
     assert sizes == [2, 31, 32, 32, 64, 128, 128]
 
 

@@ -121,7 +121,9 @@ def test_pass_agrees_with_the_full_gradient(activation, output_bias, weighted, s
     loss = problem.loss.take(order)
     chosen = order[rows]
     with problem.team:
-        single = BatchPass(network, layers, problem.X, 12, problem.team, range(2, network.depth + 1))
+        single = BatchPass(
+            network, layers, problem.X, 12, problem.team, range(2, network.depth + 1)
+        )
         square = single(order, loss, rows, grams=True)
         batch = Batch.make(problem.X[chosen], problem.loss.take(chosen), network)
         expected = gradient_pass(network, state.W, state.b, batch, problem.team)

@@ -55,7 +55,10 @@ class LimitedMemory:
         r = apply_inverse(q)
         if self.pairs:
             s, y, curvature = self.pairs[-1]
-            r *= curvature / float(np.dot(y, apply_inverse(y)))
+            size = float(np.dot(y, apply_inverse(y)))
+            # On data fitted to the last digit gradients are so small that the square underflows.
+            if size > 0.0 and np.isfinite(curvature / size):
+                r *= curvature / size
         for (s, y, curvature), alpha in zip(self.pairs, reversed(alphas), strict=True):
             r += (alpha - float(np.dot(y, r)) / curvature) * s
         return -r

@@ -87,7 +87,8 @@ class GradientPass:
         ``sum_n |c_n delta_l|^2``; index 0 unused.
     grams : list of ndarray
         Gram matrices of ``[S_{l-1}, 1]`` (of patches with a one at all positions, for a
-        convolution) with weights ``c_n q_n``; empty when not asked for.  A layer without a bias has zeros between the features and the ones.
+        convolution) with weights ``c_n q_n``; empty when not asked for.  A layer without a bias
+        has zeros between the features and the ones.
     gram_weight : float
         ``sum_n c_n q_n``.
     """

@@ -50,6 +50,7 @@ class DenseStage:
 
     def activate(self, feature: Feature, above: Stage, count: int) -> None:
         """Hand the features of ``Z`` to the stage above and keep their derivative."""
+        assert isinstance(above, DenseStage)  # a convolution sees images
         S, D = above.S[:count], self.D[:count]
         feature.forward_with_derivative(self.Z[:count], S, D)
         S[:, -1] = above.one

@@ -2,12 +2,14 @@
 
 from .alternating import Alternating
 from .base import SOLVERS, Solver, choose_solver, make_solver
+from .measured import MeasuredSweeps
 from .mini_batch import MiniBatch
 from .quasi_newton import QuasiNewton
 
 __all__ = [
     "SOLVERS",
     "Alternating",
+    "MeasuredSweeps",
     "MiniBatch",
     "QuasiNewton",
     "Solver",

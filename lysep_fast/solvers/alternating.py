@@ -1,15 +1,19 @@
-"""Alternating minimisation of the separated loss: Algorithm 1, and with co-moving auxiliaries.
+"""Alternating minimisation of the separated loss: Algorithms 1 and 2, co-moving auxiliaries.
 
 ``paper``      W_L  ->  A_{L-1}  ->  (W_l, b_l  ->  A_{l-1})  for l = L-1 .. 2  ->  W_1, b_1
 ``co-moving``  W_L by Newton  ->  all hidden (W_l, b_l) at once, all auxiliaries moving along
 
-Both take sample weights, weight decay and label smoothing into account.
+On subsets of the samples (Algorithm 2) the auxiliaries of a subset are set by a forward pass when
+it is drawn; F of the subset does not rise until the next one is drawn, and memory depends on the
+subset only.  Both variants take sample weights, weight decay and label smoothing into account.
 
 In the literal method a fixed A pins every weight solve through the samples that fit well, so
 hidden layers barely train; where the auxiliaries move along with the weights they do.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from ..blocks import (
     Auxiliaries,
@@ -20,7 +24,10 @@ from ..blocks import (
     Step,
 )
 from ..blocks.auxiliaries import LINE_SEARCHES
-from ..objective import Problem
+from ..layers import Convolution
+from ..objective import Problem, SeparatedLoss, mean_loss
+from ..parts.passes import Evaluation, evaluate
+from ..parts.subsets import EvaluationMean, Subsets
 from ..state import State
 from ..sweep import Sweep, alternating_order
 from ..validation import check_choice, check_integer, check_number
@@ -64,6 +71,14 @@ class Alternating:
         Gradient steps per sweep and block.
     bias : {"after", "joint"}, default "after"
         Solve for b_l after W_l (the paper) or for both at once.
+    batch_size : int, optional
+        Samples of a subset; default all, which is Algorithm 1.
+    refresh_every : int, default 10
+        Sweeps on a subset before the next one is drawn.
+    report_every : int, optional
+        With `batch_size`: sweeps per iteration of the training loop, in whose history they have
+        one row, the mean over what the sweeps saw of their subsets.  Default one pass over the
+        data.
     proximal : float, default 0.0
         Weight of ``||dW||^2``, relative to the mean eigenvalue of ``S'S``, added to every closed
         form.  0 is the exact minimiser, which falls back to QR where ``S'S`` is numerically
@@ -80,11 +95,15 @@ class Alternating:
     Learning, Algorithm 1.
     """
 
-    promise = "F"
-    auxiliaries = True
+    synchronised = False
     init: str
-    evaluation = None
-    supports: tuple[str, ...] = ("weights", "alpha", "sample_weight", "label_smoothing")
+    supports: tuple[str, ...] = (
+        "weights",
+        "alpha",
+        "sample_weight",
+        "label_smoothing",
+        "batch_size",
+    )
 
     def __init__(
         self,
@@ -103,6 +122,9 @@ class Alternating:
         output_steps: int = 1,
         bias: str = "after",
         proximal: float = 0.0,
+        batch_size: int | None = None,
+        refresh_every: int = 10,
+        report_every: int | None = None,
     ) -> None:
         self.variant = check_choice(variant, "variant", VARIANTS)
         self.init = "uniform" if variant == "paper" else "normalised"
@@ -125,21 +147,61 @@ class Alternating:
         self.output_steps = check_integer(output_steps, "output_steps", minimum=1)
         self.bias = check_choice(bias, "bias", ("after", "joint"))
         self.proximal = check_number(proximal, "proximal", 0.0)
+        if batch_size is not None:
+            batch_size = check_integer(batch_size, "batch_size", minimum=1)
+        if report_every is not None:
+            report_every = check_integer(report_every, "report_every", minimum=1)
+        self.batch_size, self.report_every = batch_size, report_every
+        self.refresh_every = check_integer(refresh_every, "refresh_every", minimum=1)
+        self.promise = "F" if batch_size is None else "none"
+        self.auxiliaries = batch_size is None
+        self.evaluation: Evaluation | None = None
+        self.separated: SeparatedLoss | None = None
         self.sweep = Sweep(())
 
     def start(self, problem: Problem, state: State) -> None:
         """Lay out the sweep for the problem's depth."""
+        self.evaluation = self.separated = None
+        if self.batch_size is not None:
+            self.subsets = Subsets(
+                problem.n_samples, self.batch_size, self.refresh_every, problem.rng
+            )
         if self.variant == "paper":
             self.sweep = self._paper_sweep(problem.network.depth)
         elif problem.network.depth == 1:
             self.sweep = Sweep((NewtonOutput(),))
+        elif any(isinstance(layer, Convolution) for layer in problem.network.layers):
+            raise ValueError(
+                "variant='co-moving' works on fully connected networks only; for convolutions "
+                "take variant='paper', or solver='measured-sweeps' or 'mini-batch'"
+            )
         else:
             weights = CoMovingWeights(mu=self.mu, momentum=self.momentum)
             self.sweep = Sweep((NewtonOutput(), weights))
 
     def step(self, problem: Problem, state: State) -> list[Step]:
-        """Do one sweep in place."""
-        return self.sweep(problem, state)
+        """Do one sweep in place, or `report_every` of them on subsets."""
+        if self.batch_size is None:
+            return self.sweep(problem, state)
+        n, steps = problem.n_samples, []
+        seen, terms = EvaluationMean(n), []
+        for _ in range(self.report_every or self.subsets.sweeps_of_a_pass()):
+            if self.subsets.draw()[0]:
+                self._open(problem, state)
+            steps = self.sweep(self.part, self.part_state)
+            batch = self.part.batch
+            found = evaluate(problem.network, state.W, state.b, batch, problem.team)
+            seen.add(found, len(batch))
+            terms.append(self.part.objective.separated_loss(self.part_state))
+        self.evaluation, self.separated = seen.total(), mean_loss(terms)
+        return steps
+
+    def _open(self, problem: Problem, state: State) -> None:
+        """Gather the subset that was drawn and set its auxiliaries by a forward pass."""
+        index = np.sort(self.subsets.order[self.subsets.rows])
+        self.part = problem.subset(index)
+        # The lists of weights are shared: sweeps on the subset change those of the run.
+        self.part_state = self.part.synchronised_state(state.W, state.b)
 
     def _paper_sweep(self, depth: int) -> Sweep:
         """Return the blocks of Algorithm 1 in their order."""

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ..blocks import Step
-from ..objective import Problem
+from ..objective import Problem, SeparatedLoss
 from ..parts.passes import Evaluation
 from ..state import State
 from .alternating import Alternating
+from .measured import MeasuredSweeps
 from .mini_batch import MiniBatch
 from .quasi_newton import QuasiNewton
 
@@ -27,6 +28,10 @@ class Solver(Protocol):
     promise: str
     #: Whether the state carries auxiliary variables; without, it is always synchronised.
     auxiliaries: bool
+    #: Whether the residuals are zero after every step, so that C = 1 in the bound.
+    synchronised: bool
+    #: F by term after the last step, for solvers that keep auxiliaries of their own, else None.
+    separated: SeparatedLoss | None
     #: Initial weights that suit the solver.
     init: str
     #: Sums of the true network over the training data if the last step knows them, else None.
@@ -47,6 +52,7 @@ SOLVERS: dict[str, type[Any]] = {
     "alternating": Alternating,
     "quasi-newton": QuasiNewton,
     "mini-batch": MiniBatch,
+    "measured-sweeps": MeasuredSweeps,
 }
 
 

@@ -6,7 +6,7 @@ overrate what a residual in a low layer costs at the output; here the weights ar
 
     w_l <- average of  sum |delta_l|^2 / sum |delta_L|^2,     d <- average of  sum |delta_L|^2 / B
     M_l <- average of  S~'S~ / (B P_l)                        (patches, for a convolution)
-    V_l <- beta V_l - t g_l (M_l + mu (tr M_l / dim) I)^-1 / (w_l P_l^k sqrt(d)),    W_l <- W_l + V_l
+    V_l <- beta V_l - t g_l (M_l + mu (tr M_l / dim) I)^-1 / (w_l P_l^k sqrt(d)),  W_l <- W_l + V_l
 
 with g_l the gradient of the mean of ``e_n^2`` over a subset of B samples and P_l positions.  The
 auxiliaries of the subset are set by a forward pass in every sweep and never stored, so that
@@ -28,6 +28,7 @@ from ..parts.batch_pass import (
 )
 from ..parts.metric import MovingMetric, measured_weights
 from ..parts.passes import Evaluation
+from ..parts.subsets import EvaluationMean, Subsets
 from ..state import State
 from ..validation import check_integer, check_number
 
@@ -43,6 +44,9 @@ class MeasuredSweeps:
         Samples per subset (all of them when there are fewer).
     refresh_every : int, default 1
         Sweeps on a subset before the next one is drawn.
+    report_every : int, optional
+        Sweeps per iteration of the training loop, in whose history they have one row: the mean
+        over the subsets, each before its step.  Default one pass over the data.
     step : float, default 0.3
         t above.
     momentum : float, default 0.5
@@ -57,6 +61,8 @@ class MeasuredSweeps:
 
     promise = "none"
     auxiliaries = False
+    synchronised = True
+    separated = None
     init = "normalised"
     supports = ("sample_weight", "batch_size")
 
@@ -65,6 +71,7 @@ class MeasuredSweeps:
         *,
         batch_size: int | None = 500,
         refresh_every: int = 1,
+        report_every: int | None = None,
         step: float = 0.3,
         momentum: float = 0.5,
         mu: float = 0.03,
@@ -74,6 +81,9 @@ class MeasuredSweeps:
     ) -> None:
         self.batch_size = 500 if batch_size is None else check_integer(batch_size, "batch_size", 1)
         self.refresh_every = check_integer(refresh_every, "refresh_every", minimum=1)
+        if report_every is not None:
+            report_every = check_integer(report_every, "report_every", minimum=1)
+        self.report_every = report_every
         self.step_length = check_number(step, "step", 0.0, exclusive=True)
         self.momentum = check_number(momentum, "momentum", 0.0, 0.999)
         self.mu = check_number(mu, "mu", 0.0, exclusive=True)
@@ -85,7 +95,9 @@ class MeasuredSweeps:
     def start(self, problem: Problem, state: State) -> None:
         """Lay out the memory of a run."""
         network, dtype = problem.network, problem.X.dtype
-        self.size = min(self.batch_size, problem.n_samples)
+        self.subsets = Subsets(problem.n_samples, self.batch_size, self.refresh_every, problem.rng)
+        self.size = self.subsets.size
+        self.sweeps = self.report_every or self.subsets.sweeps_of_a_pass()
         self.theta, self.layers = pack_homogeneous(network, state.W, state.b)
         shapes = [(w.shape[0], w.shape[1]) for w in self.layers[1:]]
         self.velocity = homogeneous_views(np.zeros_like(self.theta), shapes)
@@ -111,49 +123,41 @@ class MeasuredSweeps:
         )
         self.positions = np.array([1, *(layer.n_positions for layer in network.layers)])
         self.sizes = np.zeros(network.depth + 1)
-        self.count, self.next = 0, problem.n_samples
-        self.order = np.arange(problem.n_samples)
+        self.count = 0
         self.evaluation = None
 
-    def _subset(self, problem: Problem) -> slice:
-        """Return the current subset, drawn without replacement until all samples were seen."""
-        if self.count % self.refresh_every == 0:
-            if self.next + self.size > problem.n_samples:
-                self.order, self.next = problem.rng.permutation(problem.n_samples), 0
-                self.loss = problem.loss.take(self.order)
-            self.rows = slice(self.next, self.next + self.size)
-            self.next += self.size
-        return self.rows
-
     def step(self, problem: Problem, state: State) -> list[Step]:
-        """Do one sweep over the current subset in place."""
-        rows, pass_ = self._subset(problem), self.batch_pass
-        pass_(self.order, self.loss, rows, grams=True)
+        """Do `report_every` sweeps in place."""
+        mean = EvaluationMean(problem.n_samples)
+        for _ in range(self.sweeps):
+            if self.subsets.draw()[1]:
+                self.loss = problem.loss.take(self.subsets.order)
+            self.batch_pass(self.subsets.order, self.loss, self.subsets.rows, grams=True)
+            mean.add(self._seen(self.subsets.rows), self.size)
+            self._move()
+        unpack_homogeneous(self.layers, state.W, state.b)
+        self.evaluation = mean.total()
+        return [Step("theta", 1.0, float(self.sweeps), "cholesky")]
+
+    def _move(self) -> None:
+        """Change all weights by the increments of one sweep."""
+        pass_ = self.batch_pass
         old = early_mean_weight(self.count, self.weight_averaging)
         self.sizes = old * self.sizes + (1.0 - old) * pass_.sizes / self.size
         w = measured_weights(self.sizes) * self.positions**self.position_power
         root = float(np.sqrt(max(self.sizes[-1], 1e-8)))
         for l, metric in self.metrics.items():
-            gram, G = pass_.grams[l], pass_.gradient[l]
+            gram, G, V = pass_.grams[l], pass_.gradient[l], self.velocity[l]
             gram /= self.size * self.positions[l]
             metric.update(gram)
-            V = self.velocity[l]
             V *= V.dtype.type(self.momentum)
             V -= (G @ metric.inverse) * V.dtype.type(self.step_length / (w[l] * root * self.size))
             self.layers[l] += V
         self.count += 1
-        unpack_homogeneous(self.layers, state.W, state.b)
-        self._evaluate(rows, problem.n_samples)
-        return [Step("theta", 1.0, 1.0, "cholesky")]
 
-    def _evaluate(self, rows: slice, n: int) -> None:
-        """Report the subset's losses before the step, scaled to all samples."""
+    def _seen(self, rows: slice) -> Evaluation:
+        """Return the sums over the subset, at the weights before the step."""
         e = self.batch_pass.losses[rows].astype(np.float64)
-        weight = self.loss.sample_weight
-        c = np.ones_like(e) if weight is None else weight[rows]
-        share = n / self.size
-        self.evaluation = Evaluation(
-            share * float(np.dot(c, e)),
-            share * float(np.dot(c, e * e)),
-            share * self.batch_pass.correct,
-        )
+        c = self.loss.weigh(np.ones_like(e), rows)
+        loss = float(np.dot(c, e))
+        return Evaluation(loss, float(np.dot(c, e * e)), self.batch_pass.correct, loss)

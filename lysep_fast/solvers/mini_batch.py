@@ -8,7 +8,9 @@ With S~ = [S, 1], a batch of B samples and g_l = sum_n delta_{l,n} S~_{l-1,n} / 
     V   <- beta V - (1-beta) eta p,   W <- (1 - eta lambda) (W + V)    (biases do not decay)
 
 and the result is the moving average of the iterates.  Raw inputs keep the identity as their
-metric: whitening them (many pixels hardly vary) fits noise.
+metric: whitening them (many pixels hardly vary) fits noise.  A convolution of P positions has the
+Gram matrix of its patches, averaged over samples and positions, also on raw inputs, and
+``p_l = g_l (...)^-1 / P^k``.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ class MiniBatch:
     ----------
     batch_size : int, optional
         Samples per batch, about: an epoch is cut into equal batches.  Default 32 up to 1500
-        samples, then 1/40 of them rounded to a power of two, 128 from 4000 samples on.
+        samples, then 1/40 of them rounded to a power of two, 128 from 4000 samples on (64 with
+        convolutions, whose weights every image sees at many positions).
     rate : float, default 0.5
         Step length eta in the metric.
     momentum : float, default 0.9
@@ -73,7 +76,7 @@ class MiniBatch:
         Trust region in the metric.
     averaging : float, optional
         Weight of the past in the average iterate, per step.  Default a horizon ``1/(1 - a)`` of
-        one epoch, within 50 and 1000 steps.
+        one epoch (a quarter with convolutions, which learn faster), within 50 and 1000 steps.
     average_period : int, default 4
         Steps between iterates that enter the average (the horizon stays).
     metric_averaging : float, default 0.95
@@ -82,6 +85,8 @@ class MiniBatch:
         Steps between Gram matrices, after the first 32 steps.
     inverse_period : int, default 20
         Gram matrices between inverses, in the long run.
+    position_power : float, default 0.25
+        k of convolutions; 1 would be the literal sweep, which is too timid.
     monitor : {"exact", "running"}, optional
         Training loss of the history: the averaged network's, which costs a forward pass over the
         data per epoch (about a third of the work), or the mean over the epoch of what the batches
@@ -91,6 +96,8 @@ class MiniBatch:
 
     promise = "none"
     auxiliaries = False
+    synchronised = True
+    separated = None
     init = "normalised-small"
     supports = ("alpha", "sample_weight", "label_smoothing", "batch_size")
 
@@ -137,7 +144,8 @@ class MiniBatch:
     def start(self, problem: Problem, state: State) -> None:
         """Lay out the batches and the memory of a run."""
         network, n = problem.network, problem.n_samples
-        size = _default_batch_size(n) if self.batch_size is None else self.batch_size
+        convolutional = isinstance(network.layer(1), Convolution)
+        size = self.batch_size or _default_batch_size(n, 64 if convolutional else 128)
         if size > n:
             raise ValueError(
                 f"batch_size must be at most the number of training samples, got {size} for {n} "
@@ -151,7 +159,8 @@ class MiniBatch:
         self.direction = homogeneous_views(np.zeros_like(self.theta), shapes)
         averaging = self.averaging
         if averaging is None:
-            averaging = 1.0 - 1.0 / float(np.clip(len(self.batches), 50, 1000))
+            horizon = len(self.batches) / (4 if convolutional else 1)
+            averaging = 1.0 - 1.0 / float(np.clip(horizon, 50, 1000))
         self.average = MovingAverage(self.theta, averaging, self.average_period)
         self.averaged = homogeneous_views(self.average.value, shapes)
         self.metrics = self._metrics(network, problem.X.dtype)
@@ -257,10 +266,10 @@ def _check_share(value: float, name: str) -> float:
     return number
 
 
-def _default_batch_size(n_samples: int) -> int:
-    """Return 1/40 of the samples as a power of two within 32 and 128, or all of a few."""
+def _default_batch_size(n_samples: int, most: int) -> int:
+    """Return 1/40 of the samples as a power of two within 32 and `most`, or all of a few."""
     power = 2 ** round(np.log2(max(n_samples, 1) / 40.0))
-    return min(n_samples, int(np.clip(power, 32, 128)))
+    return min(n_samples, int(np.clip(power, 32, most)))
 
 
 def _even_batches(n_samples: int, batch_size: int) -> list[slice]:

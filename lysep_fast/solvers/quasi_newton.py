@@ -75,6 +75,8 @@ class QuasiNewton:
 
     promise = "loss"
     auxiliaries = False
+    synchronised = True
+    separated = None
     init = "normalised"
     supports = ("alpha", "sample_weight", "label_smoothing")
 

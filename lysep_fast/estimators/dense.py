@@ -1,32 +1,17 @@
-"""scikit-learn estimators; importing this file needs the ``sklearn`` extra."""
+"""Fully connected classifier with scikit-learn's conventions."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-try:
-    from sklearn.base import BaseEstimator, ClassifierMixin
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.utils import check_random_state
-    from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import check_is_fitted, validate_data
-except ImportError as error:
-    raise ImportError(
-        "the estimators need scikit-learn 1.6 or newer; install it with "
-        "pip install 'lysep_fast[sklearn]', or use lysep_fast.train, which does without"
-    ) from error
-
-from .result import HistoryRow, Result, Status
-from .train import train
+from ..result import HistoryRow
+from ._classifier import NetworkClassifier
 
 __all__ = ["LySepClassifier"]
 
 
-class LySepClassifier(ClassifierMixin, BaseEstimator):
+class LySepClassifier(NetworkClassifier):
     """Neural network classifier trained by layer separation.
 
     Parameters
@@ -150,92 +135,3 @@ class LySepClassifier(ClassifierMixin, BaseEstimator):
         self.n_threads = n_threads
         self.verbose = verbose
         self.callback = callback
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LySepClassifier:
-        """Train on X of shape (n, d), labels y and optional sample weights of shape (n,).
-
-        Raises
-        ------
-        ValueError
-            If the data or a parameter is unusable; the message names it.
-        """
-        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
-        check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y holds one class only, {self.classes_[0]!r}; the classifier needs samples of "
-                "at least two"
-            )
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        result: Result = train(
-            X,
-            labels,
-            hidden_layer_sizes=self.hidden_layer_sizes,
-            activation=self.activation,
-            solver=self.solver,
-            solver_options=self.solver_options,
-            weights=self.weights,
-            output_bias=self.output_bias,
-            init=self.init,
-            alpha=self.alpha,
-            sample_weight=sample_weight,
-            batch_size=self.batch_size,
-            label_smoothing=self.label_smoothing,
-            early_stopping=self.early_stopping,
-            validation_fraction=self.validation_fraction,
-            n_classes=len(self.classes_),
-            max_iter=self.max_iter,
-            tol=self.tol,
-            n_iter_no_change=self.n_iter_no_change,
-            random_state=seed,
-            n_threads=self.n_threads,
-            callback=self.callback,
-            verbose=self.verbose,
-        )
-        self.result_ = result
-        self.n_iter_ = result.n_iter
-        self.loss_curve_ = [row.loss for row in result.history[1:]]
-        self.separated_loss_curve_ = [row.separated_loss for row in result.history[1:]]
-        self.validation_loss_curve_ = [row.validation_loss for row in result.history[1:]]
-        self.bound_constant_ = result.bound_constant
-        if result.status in (Status.MAX_ITER, Status.NOT_FINITE):
-            warnings.warn(
-                f"{type(self).__name__} stopped after {result.n_iter} sweeps: {result.message}",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        return self
-
-    @property
-    def coefs_(self) -> list[np.ndarray]:
-        """Weights of shape (fan_in, fan_out), layer by layer."""
-        check_is_fitted(self, "result_")
-        return [W.T for W in self.result_.W[1:]]
-
-    @property
-    def intercepts_(self) -> list[np.ndarray]:
-        """Biases, layer by layer (zeros in the output layer without `output_bias`)."""
-        check_is_fitted(self, "result_")
-        return list(self.result_.b[1:])
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Return the logits, shape (n, K), or for two classes their difference, shape (n,)."""
-        U = self._logits(X)
-        return U[:, 1] - U[:, 0] if len(self.classes_) == 2 else U
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return class probabilities, shape (n, K), columns in the order of ``classes_``."""
-        check_is_fitted(self, "result_")
-        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
-        return self.result_.predict_proba(X)
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of every sample, shape (n,)."""
-        index = np.argmax(self._logits(X), axis=1)
-        return self.classes_[index]
-
-    def _logits(self, X: Any) -> np.ndarray:
-        check_is_fitted(self, "result_")
-        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
-        return self.result_.decision_function(X)

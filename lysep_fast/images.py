@@ -1,0 +1,135 @@
+"""Images as rows: what shape they have, and how a convolutional network is asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .network import Network
+from .validation import check_integer, check_widths
+
+__all__ = ["ConvolutionLayers", "image_rows"]
+
+
+def image_rows(X: Any, image_shape: Any = None) -> tuple[Any, tuple[int, int, int] | None]:
+    """Return X with one row per image, and the shape ``(channels, height, width)`` of a row.
+
+    Parameters
+    ----------
+    X : array-like, shape (n, H, W), (n, C, H, W) or (n, features)
+        Images; entries are not looked at.
+    image_shape : tuple of 2 or 3 int, optional
+        ``(H, W)`` or ``(C, H, W)`` of a row of features.  Without it, a square number of features
+        is taken for a grey image, and any other for one line of pixels.
+
+    Raises
+    ------
+    ValueError
+        If the shape does not fit.
+    """
+    shape = np.shape(X)
+    given = None if image_shape is None else _check_shape(image_shape)
+    if len(shape) in (3, 4):
+        own = (1, *shape[1:]) if len(shape) == 3 else tuple(shape[1:])
+        if given is not None and given != own:
+            raise ValueError(
+                f"image_shape={image_shape!r} does not fit X of shape {shape}; leave it at None "
+                "for images that have their shape already"
+            )
+        return np.reshape(np.asarray(X), (shape[0], -1)), own
+    if len(shape) != 2 or not shape[1]:
+        return X, given  # the checks of X say what is wrong
+    if given is None:
+        edge = math.isqrt(shape[1])
+        given = (1, edge, edge) if edge * edge == shape[1] else (1, 1, shape[1])
+    elif math.prod(given) != shape[1]:
+        raise ValueError(
+            f"image_shape={image_shape!r} has {math.prod(given)} pixels, but X has {shape[1]} "
+            "features; give the shape of one row"
+        )
+    return X, given
+
+
+def _check_shape(image_shape: Any) -> tuple[int, int, int]:
+    """Return ``(C, H, W)`` for two or three positive integers."""
+    if not isinstance(image_shape, Sequence) or len(image_shape) not in (2, 3):
+        raise ValueError(
+            f"image_shape must be (height, width) or (channels, height, width), got "
+            f"{image_shape!r}"
+        )
+    numbers = [check_integer(v, f"image_shape[{i}]", minimum=1) for i, v in enumerate(image_shape)]
+    c, h, w = (1, *numbers) if len(numbers) == 2 else numbers
+    return c, h, w
+
+
+@dataclass(frozen=True)
+class ConvolutionLayers:
+    """Convolution-pooling layers at the bottom of a network, as the user asks for them.
+
+    Attributes
+    ----------
+    channels : tuple of int
+        Output channels, one entry per convolution.
+    kernel_size, pool_size : int or sequence of int
+        Edges of kernels and pooling windows, one for all or one each.
+    padding : int or "same"
+        Zeros around the images.
+    """
+
+    channels: tuple[int, ...]
+    kernel_size: int | Sequence[int] = 3
+    pool_size: int | Sequence[int] = 2
+    padding: int | str = "same"
+
+    @classmethod
+    def check(
+        cls, channels: Any, kernel_size: Any, pool_size: Any, padding: Any
+    ) -> ConvolutionLayers:
+        """Return the checked request, or raise an error that names the argument."""
+        try:
+            widths = check_widths(channels)
+        except (TypeError, ValueError) as error:
+            raise type(error)(str(error).replace("hidden_layer_sizes", "conv_channels")) from None
+        count = len(widths)
+        for name, value in (("kernel_size", kernel_size), ("pool_size", pool_size)):
+            several = isinstance(value, Sequence) and not isinstance(value, str)
+            if several and len(value) != count:
+                raise ValueError(
+                    f"{name} must be one number or one for each of the {count} convolutions, got "
+                    f"{value!r}"
+                )
+            for i, number in enumerate(value if several else (value,)):
+                check_integer(number, f"{name}[{i}]" if several else name, minimum=1)
+        if padding != "same":
+            try:
+                check_integer(padding, "padding", minimum=0)
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"padding must be 'same' or a number of zeros, got {padding!r}"
+                ) from None
+        return cls(widths, kernel_size, pool_size, padding)
+
+    def network(
+        self,
+        image_shape: tuple[int, int, int],
+        hidden: Sequence[int],
+        n_outputs: int,
+        activation: str,
+        output_bias: bool,
+    ) -> Network:
+        """Build the network for images of a shape."""
+        return Network.convolutional(
+            image_shape,
+            self.channels,
+            hidden,
+            n_outputs,
+            activation,
+            kernel_size=self.kernel_size,
+            padding=self.padding,
+            pool_size=self.pool_size,
+            output_bias=output_bias,
+        )
