@@ -1,10 +1,10 @@
 """Measure test accuracy and seconds of early-stopped training beside its rivals, in one run.
 
-Run ``python bench/bench_generalise.py --out DIR``.  Every seed runs all peers one after the other
-(odd seeds in reverse), so that drifts of the machine's speed hit all of them.  The settings of a
-torch rival are chosen once per task from a fixed list: all of the list runs on the first seed,
-and the smallest validation loss wins; test data is only looked at after a training has ended.
-lysep_fast runs at its default settings.
+Run ``python bench/bench_generalise.py --out DIR``.  The settings of a rival are chosen once per
+task from a fixed list: all of the list runs on the first seed without any test data, and the
+smallest validation loss wins.  Then every seed runs all peers one after the other (odd seeds in
+reverse), so that drifts of the machine's speed hit all of them.  Test accuracy is taken after
+every epoch with the clock stopped, and decides nothing.  lysep_fast runs at its default settings.
 """
 
 from __future__ import annotations
@@ -13,205 +13,272 @@ import argparse
 import json
 import platform
 import sys
-import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sklearn
 import torch
-from generalise_report import figure, table
+from generalise_report import MARKS, figure, table
 from peers_minibatch import (
-    EpochCurve,
+    Setting,
+    at_edge,
     faster_threads,
+    nearest,
     rivals,
+    train_frozen,
     train_minibatch,
+    train_ours,
     train_sklearn,
 )
 from plot_train import save
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from watch import EpochCurve
 
 import lysep_fast
-from lysep_fast.datasets import load_mnist
+from lysep_fast.datasets import Mnist, load_mnist
 from lysep_fast.parallel import available_cpus
 
 OURS = "lysep_fast"
+SKLEARN = "scikit-learn MLP"
+PEERS = (OURS, "torch Adam", "torch AdamW", SKLEARN, "frozen features")
 #: Training samples and hidden layers.
 MNIST = {"mnist-10000": (10_000, (100, 100)), "mnist-60000": (60_000, (256, 256))}
 TASKS = (*MNIST, "digits")
+#: The winner on the first task tells where to search on the second, in so many settings.
+SEARCH_AROUND = {"mnist-60000": "mnist-10000"}
+SHORTENED = 6
 QUICK_SAMPLES = 2000
 QUICK_EPOCHS = 4
 
 Split = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+#: Trains on a split with a seed; looks at the test part only if the last argument says so.
+Train = Callable[[Any, Split, int, bool], EpochCurve]
 
 
-def train_ours(
-    X: np.ndarray, y: np.ndarray, hidden: tuple[int, ...], seed: int, max_iter: int
-) -> tuple[EpochCurve, lysep_fast.Result]:
-    """Train at the default settings; the clock includes checks, hold-out and initial weights."""
-    curve, began = EpochCurve(), time.perf_counter()
+@dataclass(frozen=True)
+class Task:
+    """What is trained on.
 
-    def note(row: Any) -> None:
-        if row.sweep:
-            curve.add(time.perf_counter() - began, row.validation_loss)
+    Attributes
+    ----------
+    name, about : str
+        For the report.
+    hidden : tuple of int
+        Widths of the hidden layers.
+    seeds : int
+        Number of runs of the comparison.
+    limit : int
+        Largest number of epochs.
+    split : callable
+        Returns training and test data for a seed.
+    sklearn : dict
+        Options of scikit-learn's network.
+    quick : bool
+        Whether the lists of settings are short.
+    """
 
-    result = lysep_fast.train(
-        X,
-        y,
-        hidden_layer_sizes=hidden,
-        solver="mini-batch",
-        early_stopping=True,
-        max_iter=max_iter,
-        random_state=seed,
-        callback=note,
+    name: str
+    about: str
+    hidden: tuple[int, ...]
+    seeds: int
+    limit: int
+    split: Callable[[int], Split]
+    sklearn: Mapping[str, Any] = field(default_factory=dict)
+    quick: bool = False
+
+
+def mnist_task(name: str, arguments: argparse.Namespace, data: Mnist) -> Task:
+    """Return one of the MNIST tasks; all seeds have the same data."""
+    samples, hidden = MNIST[name]
+    samples = min(samples, QUICK_SAMPLES) if arguments.quick else samples
+    split = (data.X_train[:samples], data.y_train[:samples], data.X_test, data.y_test)
+    return Task(
+        name,
+        f"{samples} samples, {'-'.join(map(str, (784, *hidden, 10)))} tanh",
+        hidden,
+        arguments.seeds,
+        QUICK_EPOCHS if arguments.quick else 200,
+        lambda seed: split,
+        {"hidden_layer_sizes": hidden, "activation": "tanh", "early_stopping": True},
+        arguments.quick,
     )
-    curve.total = time.perf_counter() - began
-    return curve, result
 
 
-def accuracy(model: Any, X: np.ndarray, y: np.ndarray) -> float:
-    """Return the share of correct predictions of any peer's model."""
-    if isinstance(model, torch.nn.Module):
-        with torch.no_grad():
-            return float((model(torch.from_numpy(X)).argmax(1).numpy() == y).mean())
-    return float(np.mean(model.predict(X) == y))
+def digits_task(arguments: argparse.Namespace) -> Task:
+    """Return the digits of scikit-learn, split by seed; twice as many splits as seeds."""
+    data = load_digits()
+    X, y = (data.data / 16.0).astype(np.float32), data.target.astype(np.int64)
+
+    def split(seed: int) -> Split:
+        parts = train_test_split(X, y, test_size=0.25, random_state=seed, stratify=y)
+        return parts[0], parts[2], parts[1], parts[3]
+
+    limit = QUICK_EPOCHS if arguments.quick else 200
+    about = f"{len(X)} samples split 75/25, 64-100-10"
+    return Task("digits", about, (100,), 2 * arguments.seeds, limit, split, quick=arguments.quick)
+
+
+def make_peers(task: Task, threads: Mapping[str, int]) -> dict[str, Train]:
+    """Return how every peer is trained."""
+    batch = 128 if len(task.split(0)[0]) >= 4000 else 32  # as lysep_fast by itself
+
+    def ours(_: Any, split: Split, seed: int, look: bool) -> EpochCurve:
+        test = split[2:] if look else None
+        return train_ours(*split[:2], task.hidden, seed, test, max_iter=task.limit)
+
+    def frozen(setting: Any, split: Split, seed: int, look: bool) -> EpochCurve:
+        test = split[2:] if look else None
+        return train_frozen(*split[:2], task.hidden, setting, seed, test, max_iter=task.limit)
+
+    def in_torch(setting: Any, split: Split, seed: int, look: bool) -> EpochCurve:
+        arguments = (*split[:2], task.hidden, setting, seed, threads["torch"])
+        test = split[2:] if look else None
+        return train_minibatch(*arguments, test, batch_size=batch, max_iter=task.limit)
+
+    def in_sklearn(_: Any, split: Split, seed: int, look: bool) -> EpochCurve:
+        options = {**task.sklearn, "max_iter": task.limit}
+        return train_sklearn(
+            *split[:2], seed, threads[SKLEARN], split[2:] if look else None, **options
+        )
+
+    return dict(zip(PEERS, (ours, in_torch, in_torch, in_sklearn, frozen), strict=True))
 
 
 def measure(
-    task: str, seed: int, peer: str, setting: object, train: Callable[[], Any], split: Split
+    task: Task, peer: str, setting: object, seed: int, train: Train, look: bool
 ) -> dict[str, Any]:
-    """Train, test and return one record."""
-    curve, model = train()
-    curve.accuracy = accuracy(model, *split[2:])
+    """Train and return one record."""
+    curve = train(setting, task.split(seed), seed, look)
+    best = curve.best
     record = {
-        "task": task,
+        "task": task.name,
         "seed": seed,
         "peer": peer,
         "setting": str(setting),
         "accuracy": curve.accuracy,
         "total_seconds": curve.total,
         "epochs": curve.epochs,
-        "best_epoch": None if curve.best is None else curve.best + 1,
-        "best_seconds": None if curve.best is None else curve.seconds[curve.best],
-        "best_validation": None if curve.best is None else curve.validation[curve.best],
+        "best_epoch": None if best is None else best + 1,
+        "best_seconds": None if best is None else curve.seconds[best],
+        "best_validation": None if best is None else curve.validation[best],
         "seconds": curve.seconds,
         "validation": curve.validation,
+        "validation_accuracy": curve.validation_accuracy,
+        "test": curve.test,
     }
-    best = "" if curve.best is None else f", best after {record['best_seconds']:.2f} s"
+    tested = f"test {100 * curve.accuracy:.2f} %, " if look else ""
+    loss = "" if best is None else f", best loss {curve.validation[best]:.4f}"
     print(
-        f"{task} seed {seed} {peer} ({setting}): test {100 * curve.accuracy:.2f} %, "
-        f"{curve.epochs} epochs, {curve.total:.2f} s{best}",
+        f"{task.name} seed {seed} {peer} ({setting}): {tested}{curve.epochs} epochs, "
+        f"{curve.total:.2f} s{loss}",
         file=sys.stderr,
         flush=True,
     )
     return record
 
 
-def run_mnist(task: str, arguments: argparse.Namespace, data: Split) -> dict[str, Any]:
-    """Run one MNIST task: the whole lists on the first seed, then only the winners."""
-    samples, hidden = MNIST[task]
-    samples = min(samples, QUICK_SAMPLES) if arguments.quick else samples
-    X, y = data[0][:samples], data[1][:samples]
-    limit = QUICK_EPOCHS if arguments.quick else 200
-    lists = rivals(arguments.quick)
+def search(
+    task: Task, peers: dict[str, Train], winners: dict[tuple[str, str], Setting]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Choose the settings by the validation loss of the first seed; add them to `winners`.
 
-    def one_epoch(threads: int) -> None:
-        train_minibatch(X, y, hidden, lists["torch AdamW"][0], 0, threads, max_iter=1)
+    Returns
+    -------
+    chosen : dict
+        Setting by peer.
+    searches : list of dict
+        What was tried, and what the report should say about it.
+    """
+    chosen: dict[str, Any] = {}
+    searches = []
+    for peer, settings in rivals(task.quick).items():
+        if peer not in peers:
+            continue
+        known = winners.get((SEARCH_AROUND.get(task.name, ""), peer))
+        shortened = peer == "torch AdamW" and known is not None
+        if shortened and known is not None:
+            settings = nearest(settings, known, SHORTENED)
+        tried = [measure(task, peer, s, 0, peers[peer], look=False) for s in settings]
+        # A run that fell apart has no loss.
+        losses = [r["best_validation"] or float("inf") for r in tried]
+        winner = settings[int(np.argmin(losses))]
+        chosen[peer] = winners[task.name, peer] = winner
+        searches.append(
+            {
+                "peer": peer,
+                "tried": {r["setting"]: r["best_validation"] for r in tried},
+                "seconds": sum(r["total_seconds"] for r in tried),
+                "winner": str(winner),
+                "edges": at_edge(settings, winner) if isinstance(winner, Setting) else [],
+                "around": SEARCH_AROUND[task.name] if shortened else None,
+                "around_setting": str(known) if shortened else None,
+            }
+        )
+    return chosen, searches
 
-    threads, times = choose_threads(one_epoch, arguments.torch_threads)
-    train_ours(X, y, hidden, 0, 1)  # compile the kernels outside the timing
-    records, chosen = [], lists
-    for seed in range(arguments.seeds):
-        jobs: list[tuple[str, object, Callable[[], Any]]] = [
-            (OURS, "defaults", partial(train_ours, X, y, hidden, seed, limit))
-        ]
-        for peer, settings in chosen.items():
-            for setting in settings:
-                job = partial(train_minibatch, X, y, hidden, setting, seed, threads)
-                jobs.append((peer, setting, partial(job, max_iter=limit)))
-        found = [measure(task, seed, *job, data) for job in jobs[:: -1 if seed % 2 else 1]]
-        if seed == 0:
-            chosen = {peer: (best_setting(found, peer, of),) for peer, of in lists.items()}
-        names = {OURS: "defaults"} | {peer: str(of[0]) for peer, of in chosen.items()}
-        for record in found:
-            records.append({**record, "chosen": record["setting"] == names[record["peer"]]})
+
+def run(task: Task, names: list[str], winners: dict, torch_threads: int | None) -> dict[str, Any]:
+    """Search, then compare; return what the report needs."""
+    threads, times = choose_threads(task, names, torch_threads)
+    peers = {name: train for name, train in make_peers(task, threads).items() if name in names}
+    for solver in ("mini-batch", "quasi-newton"):  # compile the kernels outside the timing
+        X, y = (part[:500] for part in task.split(0)[:2])
+        train_ours(X, y, task.hidden, 0, max_iter=1, solver=solver)
+        train_ours(X, y, (), 0, max_iter=1, solver=solver, output_bias=True)
+    chosen, searches = search(task, peers, winners)
+    shown = "same network, tanh, early stopping" if task.sklearn else "defaults"
+    settings = {OURS: "defaults", SKLEARN: shown} | chosen
+    records = []
+    for seed in range(task.seeds):
+        for peer in list(peers)[:: -1 if seed % 2 else 1]:
+            records.append(measure(task, peer, settings[peer], seed, peers[peer], look=True))
     return {
-        "task": task,
-        "about": f"{samples} samples, {'-'.join(map(str, (X.shape[1], *hidden, 10)))} tanh",
-        "rival": "torch",
+        "task": task.name,
+        "about": task.about,
+        "marks": MARKS[task.name],
         "threads": threads,
         "thread_seconds": times,
-        "lists": {peer: list(map(str, settings)) for peer, settings in lists.items()},
-        "records": records,
-    }
-
-
-def best_setting(records: list[dict[str, Any]], peer: str, settings: tuple[Any, ...]) -> Any:
-    """Return the setting with the smallest validation loss."""
-    loss = {r["setting"]: r["best_validation"] for r in records if r["peer"] == peer}
-    return min(settings, key=lambda setting: loss[str(setting)])
-
-
-def run_digits(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run random splits of the digits beside scikit-learn's defaults."""
-    data = load_digits()
-    X, y = (data.data / 16.0).astype(np.float32), data.target.astype(np.int64)
-    limit = QUICK_EPOCHS if arguments.quick else 200
-
-    def split_by(seed: int) -> Split:
-        parts = train_test_split(X, y, test_size=0.25, random_state=seed, stratify=y)
-        return parts[0], parts[2], parts[1], parts[3]
-
-    first = split_by(0)[:2]
-    threads, times = choose_threads(lambda n: train_sklearn(*first, 0, n, max_iter=10), None)
-    train_ours(*first, (100,), 0, 1)  # compile the kernels outside the timing
-
-    def ours(split: Split, seed: int) -> Any:
-        return train_ours(*split[:2], (100,), seed, limit)
-
-    def theirs(split: Split, seed: int) -> Any:
-        return train_sklearn(*split[:2], seed, threads, limit if arguments.quick else None)
-
-    jobs, records = ((OURS, ours), ("scikit-learn MLP", theirs)), []
-    for seed in range(2 * arguments.seeds):
-        split = split_by(seed)
-        for peer, train in jobs[:: -1 if seed % 2 else 1]:
-            job = partial(train, split, seed)
-            record = measure("digits", seed, peer, "defaults", job, split)
-            records.append({**record, "chosen": True})
-    return {
-        "task": "digits",
-        "about": f"{len(X)} samples split 75/25, 64-100-10",
-        "rival": "scikit-learn (BLAS)",
-        "threads": threads,
-        "thread_seconds": times,
-        "lists": {},
+        "searches": searches,
         "records": records,
     }
 
 
 def choose_threads(
-    train: Callable[[int], object], wanted: int | None
-) -> tuple[int, dict[int, float]]:
-    """Return the number of threads for a rival: the wanted one, or the faster of 1 and 2."""
-    if wanted is not None:
-        train(wanted)
-        return wanted, {}
+    task: Task, names: list[str], torch_threads: int | None
+) -> tuple[dict[str, int], dict[str, dict[int, float]]]:
+    """Return the number of threads of the rivals: the faster of 1 and 2 in one epoch."""
+    X, y = task.split(0)[:2]
+    X, y = X[:10_000], y[:10_000]
+
+    def in_torch(n: int) -> object:
+        return train_minibatch(X, y, task.hidden, Setting(), 0, n, max_iter=1)
+
+    def in_sklearn(n: int) -> object:
+        return train_sklearn(X, y, 0, n, None, **{**task.sklearn, "max_iter": 1})
+
     candidates = tuple(n for n in (1, 2) if n <= max(1, available_cpus()))
-    threads, times = faster_threads(train, candidates)
-    shown = ", ".join(f"{n}: {seconds:.3f} s" for n, seconds in times.items())
-    print(f"the rival uses {threads} thread(s); trial by threads {shown}", file=sys.stderr)
+    threads, times = {}, {}
+    for name, train in (("torch", in_torch), (SKLEARN, in_sklearn)):
+        if not any(peer.startswith(name) for peer in names):
+            continue
+        if name == "torch" and torch_threads is not None:
+            train(torch_threads)
+            threads[name], times[name] = torch_threads, {}
+        else:
+            threads[name], times[name] = faster_threads(train, candidates)
     return threads, times
 
 
 def main() -> None:
-    """Run the benchmark and write generalise.json, .md and .png."""
+    """Run the benchmark and write results.json, generalise.md and a figure per task."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--seeds", type=int, default=5, help="digits: twice as many splits")
     parser.add_argument("--data", type=Path, help="folder of the four MNIST files")
     parser.add_argument("--torch-threads", type=int, help="default: the faster of 1 and 2")
@@ -221,8 +288,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.seeds < 1:
         parser.error("--seeds must be at least 1")
+    if OURS not in arguments.peers:
+        parser.error(f"--peers must have {OURS}, which the others are compared with")
     data = load_mnist(arguments.data) if set(arguments.tasks) & set(MNIST) else None
-    results = {
+    results: dict[str, Any] = {
         "cpus": available_cpus(),
         "processor": platform.processor() or platform.machine(),
         "versions": {
@@ -233,13 +302,18 @@ def main() -> None:
         "tasks": [],
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for task in arguments.tasks:
-        done = run_digits(arguments) if task == "digits" else run_mnist(task, arguments, data)
+    winners: dict[tuple[str, str], Setting] = {}
+    for name in sorted(arguments.tasks, key=TASKS.index):
+        if data is None or name == "digits":
+            task = digits_task(arguments)
+        else:
+            task = mnist_task(name, arguments, data)
+        done = run(task, arguments.peers, winners, arguments.torch_threads)
         results["tasks"].append(done)
         # After every task, so that an interrupted run leaves what it has measured.
-        (arguments.out / "generalise.json").write_text(json.dumps(results))
+        (arguments.out / "results.json").write_text(json.dumps(results))
         (arguments.out / "generalise.md").write_text(table(results))
-        save(figure(results), arguments.out / "generalise.png")
+        save(figure(done), arguments.out / f"generalise_{name}.png")
     print(table(results))
 
 

@@ -505,7 +505,7 @@ def test_an_argument_that_the_solver_cannot_take_is_refused(blobs, name):
             with pytest.raises(ValueError, match=name):
                 short(X, y, solver=solver, **{name: value})
     with pytest.raises((ValueError, TypeError), match="batch_size"):
-        short(X, y, solver="alternating", batch_size=4)
+        short(X, y, solver="quasi-newton", batch_size=4)
 
 
 def test_early_stopping_returns_the_best_of_the_held_out_loss(blobs):
