@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,8 +23,14 @@ from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
 from lysep_fast.objective import Problem
 from lysep_fast.parallel import Team
-from lysep_fast.solvers import Alternating
+from lysep_fast.parts.normalise import initial_weights
+from lysep_fast.solvers import Alternating, MeasuredSweeps, MiniBatch, Solver
 from lysep_fast.state import State
+
+try:
+    import torch
+except ImportError:  # a peer, not a dependency
+    torch = None
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -123,3 +129,68 @@ def test_fit(benchmark, peer):
     task = plain if "numpy" in peer else ours
     task()
     benchmark.pedantic(task, rounds=3)
+
+
+# --- convolutional network: one sweep over 500 images ------------------------------------------
+
+
+SWEEP_SAMPLES = 500
+CNN_PEERS = ["measured sweep", "literal sweep", "4 mini-batches", "torch gradient"]
+
+
+def cnn_task(peer: str, channels: int, team: Team) -> Callable[[], object]:
+    """Return one sweep of 500 images, four steps of 125, or torch's gradient of the 500."""
+    rng = np.random.default_rng(0)
+    X = rng.random((SWEEP_SAMPLES, 784), dtype=np.float32)
+    y = rng.integers(0, 10, SWEEP_SAMPLES)
+    if peer == "torch gradient":
+        return torch_gradient(X, y, channels)
+    network = Network.convolutional((1, 28, 28), (channels,) * 2, (64,), 10)
+    problem = Problem(network, CrossEntropy(y, 10), X, team)
+    W, b = initial_weights(network, X, rng, "normalised")
+    solver: Solver
+    if peer == "measured sweep":
+        solver = MeasuredSweeps(batch_size=SWEEP_SAMPLES)
+    elif peer == "4 mini-batches":
+        solver = MiniBatch(batch_size=SWEEP_SAMPLES // 4, monitor="running")
+    else:
+        solver = Alternating()
+    state = problem.synchronised_state(W, b, auxiliaries=solver.auxiliaries)
+    solver.start(problem, state)
+    return lambda: solver.step(problem, state)
+
+
+def torch_gradient(X: np.ndarray, y: np.ndarray, channels: int) -> Callable[[], object]:
+    """Return a forward and backward pass of the same network in torch."""
+    conv, pool = torch.nn.Conv2d, torch.nn.AvgPool2d
+    model = torch.nn.Sequential(
+        conv(1, channels, 3, padding=1), torch.nn.Tanh(), pool(2),
+        conv(channels, channels, 3, padding=1), torch.nn.Tanh(), pool(2),
+        torch.nn.Flatten(), torch.nn.Linear(49 * channels, 64), torch.nn.Tanh(),
+        torch.nn.Linear(64, 10, bias=False),
+    )  # fmt: skip
+    x, labels = torch.from_numpy(X).reshape(-1, 1, 28, 28), torch.from_numpy(y)
+
+    def gradient() -> None:
+        model.zero_grad(set_to_none=True)
+        torch.nn.functional.cross_entropy(model(x), labels).backward()
+
+    return gradient
+
+
+@pytest.mark.parametrize("peer", CNN_PEERS)
+@pytest.mark.parametrize("channels", [8, 16])
+@pytest.mark.benchmark(group="500 images through a convolutional network, 2 threads, float32")
+def test_cnn_sweep(benchmark, channels, peer):
+    if peer.startswith("torch"):
+        if torch is None:
+            pytest.skip("torch is not installed")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(2)
+    with Team(2) as team:
+        task = cnn_task(peer, channels, team)
+        for _ in range(3):
+            task()
+        benchmark.pedantic(task, rounds=15)
+    if peer.startswith("torch"):
+        torch.set_num_threads(threads)

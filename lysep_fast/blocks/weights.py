@@ -20,6 +20,7 @@ from ..linalg.least_squares import (
     Solution,
     merge_triangular,
     solve_normal_equations,
+    solve_well_conditioned,
     triangular_factor,
 )
 from ..losses import CrossEntropy
@@ -55,6 +56,9 @@ class LayerWeights:
         self.layer = layer
         self.bias = bias
         self.proximal = proximal
+        # Whether sums are formed in float64: always for float64 data, for float32 data from the
+        # first system on that is too ill-conditioned for sums in float32.
+        self._wide: bool | None = None
         self.name = f"W_{layer}" if bias == "none" else f"W_{layer}, b_{layer}"
 
     def touches(self, state: State) -> set[str]:
@@ -77,7 +81,10 @@ class LayerWeights:
             return Step(self.name, 0.0, 0.0, "cholesky")
         ridge = objective.ridge_diagonal(l, eta, decay)
         solution, dW, db = self._solve(problem, state, ridge)
-        sure = solution.method == "cholesky" and objective.norm != "spectral"
+        # Rounding dW to the dtype of W matters as much as rounding in the sums.
+        limit = 8 * len(dW[0]) * float(np.finfo(state.W[l].dtype).eps)
+        sure = solution.method == "cholesky" and solution.rcond > limit
+        sure = sure and objective.norm != "spectral"
         before = state.r2[l] + objective.weight_cost(l, state.W[l], eta, decay)
         for trials, share in enumerate(_DAMPING, start=1):
             W = (state.W[l] + share * dW).astype(state.W[l].dtype, copy=False)
@@ -99,9 +106,12 @@ class LayerWeights:
         return decay / w if w > 0.0 else np.inf
 
     def _sums(
-        self, problem: Problem, state: State
+        self, problem: Problem, state: State, dtype: np.dtype
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return ``S'S``, ``R'S`` and the column sums of S and R, in one pass over the data."""
+        """Return ``S'S``, ``R'S`` and the column sums of S and R, in one pass over the data.
+
+        Products are formed in `dtype`, their sums over blocks in float64.
+        """
         l, loss = self.layer, problem.loss
         network, layer = problem.network, problem.network.layer(l)
         p = layer.weight_shape[1]
@@ -111,7 +121,7 @@ class LayerWeights:
             A, R = state.A[l - 1][rows], state.R[l][rows]
             S = network.feature(l - 1, A, ws)
             s_sum, r_sum = loss.weighted_sum(S, rows), loss.weighted_sum(R, rows)
-            S, R = _rooted(loss, S, R, rows, ws)
+            S, R = _rooted(loss, _cast(S, dtype, "S", ws), _cast(R, dtype, "R", ws), rows, ws)
             correlation = layer.correlation(R, S, ws.array("R'S", layer.weight_shape, S.dtype))
             if known_gram is not None:
                 return correlation, s_sum, r_sum
@@ -134,7 +144,26 @@ class LayerWeights:
         ridge: np.ndarray,
     ) -> tuple[Solution, np.ndarray, np.ndarray]:
         """Return the solution report and the increments dW, db; `ridge` is a diagonal."""
-        gram, correlation, s_sum, r_sum = self._sums(problem, state)
+        if self._wide is None:
+            self._wide = state.W[1].dtype == np.float64
+        solution = self._solve_sums(problem, state, ridge)
+        if solution is None:
+            self._wide, problem.input_gram = True, None
+            solution = self._solve_sums(problem, state, ridge)
+            assert solution is not None
+        return solution
+
+    def _solve_sums(
+        self, problem: Problem, state: State, ridge: np.ndarray
+    ) -> tuple[Solution, np.ndarray, np.ndarray] | None:
+        """Do as `_solve`; None when float32 sums are not enough for the condition they have.
+
+        Sums formed in float32 carry its rounding: the condition they can stand is smaller.
+        Sums of float32 data formed in float64 stand all that means anything in such data, at
+        twice the cost of the products but a fraction of that of QR.
+        """
+        dtype = np.dtype(np.float64 if self._wide else np.float32)
+        gram, correlation, s_sum, r_sum = self._sums(problem, state, dtype)
         p = gram.shape[0]
         n = problem.loss.total_weight * problem.network.layer(self.layer).n_positions
         joint = self.bias == "joint"
@@ -145,11 +174,19 @@ class LayerWeights:
         if joint:
             lhs = np.block([[lhs, s_sum[:, None]], [s_sum[None, :], np.full((1, 1), n)]])
             rhs = np.hstack([rhs, r_sum[:, None]])
-        # Sums formed in float32 carry its rounding: the condition they can stand is smaller.
+        solution = None
         eps = float(np.finfo(state.W[1].dtype).eps)
-        solution = solve_normal_equations(
-            lhs, rhs, lambda: self._factorise(problem, state, ridge, damping, joint), eps
-        )
+        if dtype != state.W[1].dtype:
+            # Singular values of float32 data below p eps of the largest mean nothing.
+            solution = solve_well_conditioned(lhs, rhs, (p * eps) ** 2)
+        elif dtype == np.float32:
+            solution = solve_well_conditioned(lhs, rhs, 8 * p * eps)
+            if solution is None:
+                return None
+        if solution is None:
+            solution = solve_normal_equations(
+                lhs, rhs, lambda: self._factorise(problem, state, ridge, damping, joint), eps
+            )
         if joint:
             return solution, solution.X[:, :-1], solution.X[:, -1]
         dW = solution.X
@@ -229,6 +266,15 @@ class LayerWeights:
 
         (total,) = problem.team.sum(task, problem.blocks)
         return float(total)
+
+
+def _cast(array: np.ndarray, dtype: np.dtype, name: str, ws: Workspace) -> np.ndarray:
+    """Return the array, or a copy of another dtype in workspace memory."""
+    if array.dtype == dtype:
+        return array
+    out = ws.array(f"wide {name}", array.shape, dtype)
+    out[...] = array
+    return out
 
 
 def _rooted(

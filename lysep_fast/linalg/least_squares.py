@@ -19,7 +19,13 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-__all__ = ["Solution", "merge_triangular", "solve_normal_equations", "triangular_factor"]
+__all__ = [
+    "Solution",
+    "merge_triangular",
+    "solve_normal_equations",
+    "solve_well_conditioned",
+    "triangular_factor",
+]
 
 
 @dataclass(frozen=True)
@@ -75,28 +81,59 @@ def solve_normal_equations(
     """
     p = gram.shape[0]
     eps = float(np.finfo(np.float64).eps) if eps is None else eps
-    limit = 8 * p * eps
+    solution, rcond, scaled, scale = _cholesky(gram, rhs, 8 * p * eps)
+    if solution is not None:
+        return solution
+    if factorise is None:
+        values, vectors = scipy.linalg.eigh(scaled, check_finite=False)
+        keep = values > 8 * p * eps * max(values[-1], 0.0)
+        V = vectors[:, keep]
+        X = ((rhs * scale) @ V / values[keep]) @ V.T * scale
+        return Solution(X, "svd", float(rcond), int(np.count_nonzero(keep)))
+    return _solve_triangular(*factorise(), eps)
+
+
+def solve_well_conditioned(gram: np.ndarray, rhs: np.ndarray, limit: float) -> Solution | None:
+    """Return the solution of ``X gram = rhs`` by Cholesky, or None where it is not to be trusted.
+
+    Parameters
+    ----------
+    gram, rhs : ndarray of float64
+        As for `solve_normal_equations`.
+    limit : float
+        Smallest estimated reciprocal condition that is trusted; never less than what float64
+        stands, ``8 p eps``.
+    """
+    p = gram.shape[0]
+    return _cholesky(gram, rhs, max(limit, 8 * p * float(np.finfo(np.float64).eps)))[0]
+
+
+def _cholesky(
+    gram: np.ndarray, rhs: np.ndarray, limit: float
+) -> tuple[Solution | None, float, np.ndarray, np.ndarray]:
+    """Return the solution if the reciprocal condition exceeds `limit`, else None.
+
+    The other values are the reciprocal condition (0 where the factorisation failed), the matrix
+    scaled to unit diagonal, and the scale of its rows and columns.
+    """
     # Symmetric diagonal scaling: badly scaled columns are no reason to leave Cholesky.
     diagonal = np.diag(gram)
     scale = np.where(diagonal > 0.0, diagonal, 1.0) ** -0.5
     scaled = gram * scale[:, None] * scale
     factor, failed = scipy.linalg.lapack.dpotrf(scaled, lower=True, clean=False)
-    rcond = 0.0
-    if failed == 0:
-        norm = float(np.max(np.sum(np.abs(scaled), axis=0)))
-        rcond, _ = scipy.linalg.lapack.dpocon(factor, norm, uplo="L")
-        if rcond > limit:
-            X = scipy.linalg.cho_solve(
-                (factor, True), (rhs * scale).T, overwrite_b=True, check_finite=False
-            )
-            return Solution(np.ascontiguousarray(X.T * scale), "cholesky", float(rcond), p)
-    if factorise is None:
-        values, vectors = scipy.linalg.eigh(scaled, check_finite=False)
-        keep = values > limit * max(values[-1], 0.0)
-        V = vectors[:, keep]
-        X = ((rhs * scale) @ V / values[keep]) @ V.T * scale
-        return Solution(X, "svd", float(rcond), int(np.count_nonzero(keep)))
-    return _solve_triangular(*factorise(), eps)
+    if failed:
+        return None, 0.0, scaled, scale
+    norm = float(np.max(np.sum(np.abs(scaled), axis=0)))
+    rcond, _ = scipy.linalg.lapack.dpocon(factor, norm, uplo="L")
+    if not rcond > limit:
+        return None, float(rcond), scaled, scale
+    X = scipy.linalg.cho_solve(
+        (factor, True), (rhs * scale).T, overwrite_b=True, check_finite=False
+    )
+    solution = Solution(
+        np.ascontiguousarray(X.T * scale), "cholesky", float(rcond), gram.shape[0]
+    )
+    return solution, float(rcond), scaled, scale
 
 
 def _solve_triangular(T: np.ndarray, Z: np.ndarray, eps: float) -> Solution:
