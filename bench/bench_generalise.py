@@ -261,7 +261,8 @@ def choose_threads(
         return train_sklearn(X, y, 0, n, None, **{**task.sklearn, "max_iter": 1})
 
     candidates = tuple(n for n in (1, 2) if n <= max(1, available_cpus()))
-    threads, times = {}, {}
+    threads: dict[str, int] = {}
+    times: dict[str, dict[int, float]] = {}
     for name, train in (("torch", in_torch), (SKLEARN, in_sklearn)):
         if not any(peer.startswith(name) for peer in names):
             continue

@@ -43,9 +43,9 @@ __all__ = [
     "train_sklearn",
 ]
 
-ADAM_RATES = (5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
-ADAMW_RATES = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2)
-ADAMW_DECAYS = (0.01, 0.03, 0.1, 0.3, 1.0)
+ADAM_RATES: tuple[float, ...] = (5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
+ADAMW_RATES: tuple[float, ...] = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2)
+ADAMW_DECAYS: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,7 @@ def stepper(
 
     With `schedule` the rate falls linearly, to 0 after so many steps.
     """
-    weights = list(model.parameters())
+    weights: list[torch.Tensor] = list(model.parameters())
     averages = [w.detach().clone() for w in weights]
     groups = [
         {"params": [w for w in weights if w.ndim >= 2], "weight_decay": setting.weight_decay},
