@@ -1,0 +1,226 @@
+"""The front door for differential equations: check the arguments, draw points, iterate."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..blocks import Step
+from ..features.jet import Jet
+from ..parallel import Team, available_cpus
+from ..validation import (
+    check_choice,
+    check_generator,
+    check_integer,
+    check_number,
+    check_widths,
+)
+from .jets import Hidden, JetNetwork
+from .problem import Problem
+from .solution import PdeRow, PdeStatus, Solution
+from .solvers_projection import RandomFeatures, VariableProjection
+from .solvers_separated import Alternating, Nesterov
+from .state import Discrete, PdeSolver, PdeState, Sampling
+
+__all__ = ["PDE_SOLVERS", "solve"]
+
+PDE_SOLVERS: dict[str, type[Any]] = {
+    "random-features": RandomFeatures,
+    "variable-projection": VariableProjection,
+    "nesterov": Nesterov,
+    "alternating": Alternating,
+}
+
+
+def solve(
+    problem: Problem,
+    hidden_layer_sizes: int | Sequence[int] = (40, 40),
+    *,
+    activation: str = "tanh",
+    solver: str | PdeSolver = "variable-projection",
+    solver_options: dict[str, Any] | None = None,
+    n_interior: int = 512,
+    n_boundary: int = 128,
+    boundary_weight: float = 100.0,
+    scale: float | None = None,
+    max_iter: int = 200,
+    tol: float = 1e-4,
+    n_iter_no_change: int = 20,
+    random_state: int | np.random.Generator | None = None,
+    n_threads: int | None = None,
+    callback: Callable[[PdeRow], bool | None] | None = None,
+    verbose: int = 0,
+) -> Solution:
+    """Solve a second-order differential equation by a neural network.
+
+    Minimises ``J = (1/n) sum r^2 + (lam/n_b) sum rb^2``, r the residual of the equation at
+    interior points and rb that of the boundary values at boundary points.
+
+    Parameters
+    ----------
+    problem : Problem
+        The equation, its domain and its boundary values.
+    hidden_layer_sizes : int or sequence of int, default (40, 40)
+        Widths of the hidden layers, at least one.
+    activation : {"tanh", "sin", "softplus", "gelu", "sigmoid"}, default "tanh"
+        Activation with continuous third derivatives.
+    solver : {"variable-projection", "random-features", "nesterov", "alternating"} or a solver
+        ``"variable-projection"`` (the best measured) trains the hidden layers by quasi-Newton
+        steps with the output weights eliminated; ``"random-features"`` fits the output weights
+        only; ``"nesterov"`` and ``"alternating"`` are layer separation with auxiliary jets.
+    solver_options : dict, optional
+        Keyword arguments of the solver's class.
+    n_interior, n_boundary : int, default 512 and 128
+        Numbers of points drawn from the domain.
+    boundary_weight : float, default 100.0
+        The factor lam.
+    scale : float, optional
+        Size of the first layer's initial weights for inputs scaled to (-1, 1): default 0.6 up to
+        three coordinates, 0.3 from five on.  Larger for solutions that oscillate more.
+    max_iter : int, default 200
+        Largest number of iterations.
+    tol : float, default 1e-4
+        Stop when the lowest loss has fallen by less than this share in each of
+        `n_iter_no_change` iterations in a row.
+    n_iter_no_change : int, default 20
+        See `tol`.
+    random_state : int, numpy.random.Generator or None
+        Seed of points and initial weights.
+    n_threads : int, optional
+        Threads, default all CPUs of the process.  Results do not depend on it, to the last bit.
+    callback : callable, optional
+        Called with every `PdeRow`; solving stops when it returns True.
+    verbose : int, default 0
+        1 prints one line per iteration.
+
+    Returns
+    -------
+    Solution
+        The network with the smallest J seen.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described; the message names it, its value and the remedy.
+    """
+    if not isinstance(problem, Problem):
+        raise TypeError(f"problem must be a lysep_fast.pde.Problem, got {problem!r}")
+    widths = (problem.dimension, *check_widths(hidden_layer_sizes))
+    if len(widths) == 1:
+        raise ValueError("hidden_layer_sizes must hold at least one width, got none; try (40, 40)")
+    Jet(activation, 0)  # raises on what has no jet
+    check_integer(n_interior, "n_interior", minimum=1)
+    check_integer(n_boundary, "n_boundary", minimum=0 if problem.lift else 1)
+    check_number(boundary_weight, "boundary_weight", 0.0, exclusive=True)
+    check_integer(max_iter, "max_iter", minimum=0)
+    check_number(tol, "tol", 0.0)
+    check_integer(n_iter_no_change, "n_iter_no_change", minimum=1)
+    n_threads = available_cpus() if n_threads is None else n_threads
+    check_integer(n_threads, "n_threads", minimum=1)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable or None, got {callback!r}")
+    if scale is None:
+        scale = float(np.interp(problem.dimension, [3, 5], [0.6, 0.3]))
+    check_number(scale, "scale", 0.0, exclusive=True)
+    method = _make_solver(solver, solver_options)
+    rng = check_generator(random_state)
+    sampling = Sampling(n_interior, n_boundary, float(boundary_weight))
+
+    with Team(n_threads) as team, np.errstate(over="ignore", invalid="ignore"):
+        sets = problem.collocate(n_interior, n_boundary, sampling.boundary_weight, rng)
+        network = JetNetwork(sets, widths, activation, problem.operator.nonlinearity, team)
+        hidden = Hidden.random(widths, scale, problem.domain.bounds(), rng)
+        state = PdeState(hidden, np.zeros(widths[-1]))
+        solution = Solution(problem, hidden, state.w, activation, n_threads=n_threads)
+        discrete = Discrete(problem, network, sampling, scale, rng)
+        stopping = (max_iter, tol, n_iter_no_change)
+        _run(discrete, method, state, solution, stopping, callback, verbose)
+    return solution
+
+
+def _run(
+    discrete: Discrete,
+    method: PdeSolver,
+    state: PdeState,
+    solution: Solution,
+    stopping: tuple[int, float, int],
+    callback: Callable[[PdeRow], bool | None] | None,
+    verbose: int,
+) -> None:
+    """Iterate until stop; the weights with the smallest J become the solution."""
+    max_iter, tol, patience = stopping
+    began = time.perf_counter()
+    method.start(discrete, state)
+    lowest, quiet, iteration = np.inf, 0, 0
+    steps: tuple[Step, ...] = ()
+    while True:
+        row = PdeRow(
+            iteration,
+            time.perf_counter() - began,
+            state.loss,
+            state.inside,
+            state.edge,
+            state.separated,
+            steps,
+        )
+        solution.history.append(row)
+        quiet = 0 if row.loss < lowest * (1.0 - tol) else quiet + 1
+        if row.loss < lowest or iteration == 0:
+            lowest = row.loss if np.isfinite(row.loss) else np.inf
+            solution.hidden = Hidden(state.hidden.widths, state.hidden.theta.copy())
+            solution.w, solution.best_iter = state.w.copy(), iteration
+        if verbose:
+            print(
+                f"iteration {iteration:5d}  loss {row.loss:.4e}  equation {row.equation:.4e}  "
+                f"boundary {row.boundary:.4e}  {row.seconds:8.2f} s"
+            )
+        answer = None if callback is None else callback(row)
+        if isinstance(answer, bool | np.bool_) and bool(answer):
+            solution.status = PdeStatus.CALLBACK
+        elif not np.isfinite(row.loss):
+            solution.status = PdeStatus.NOT_FINITE
+        elif not method.iterates:
+            solution.status = PdeStatus.SOLVED
+        elif steps and not any(step.accepted for step in steps):
+            solution.status = PdeStatus.NO_PROGRESS
+        elif quiet >= patience:
+            solution.status = PdeStatus.CONVERGED
+        elif iteration >= max_iter:
+            solution.status = PdeStatus.MAX_ITER
+        if solution.status is not PdeStatus.RUNNING:
+            break
+        steps = tuple(method.step(discrete, state))
+        iteration += 1
+    if verbose:
+        print(f"stopped after {solution.n_iter} iterations: {solution.message}")
+
+
+def _make_solver(solver: str | PdeSolver, options: dict[str, Any] | None) -> PdeSolver:
+    """Return the solver object for a name and its options."""
+    if not isinstance(solver, str):
+        if isinstance(solver, type) or not callable(getattr(solver, "step", None)):
+            raise TypeError(
+                f"solver must be one of {sorted(PDE_SOLVERS)} or a solver object, got {solver!r}"
+            )
+        if options:
+            raise ValueError(
+                f"solver_options={options!r} only go with a solver's name; give them to the "
+                f"solver object {solver!r} instead"
+            )
+        return solver
+    check_choice(solver, "solver", tuple(PDE_SOLVERS))
+    if options is not None and not isinstance(options, Mapping):
+        raise TypeError(f"solver_options must be a dict or None, got {options!r}")
+    known = inspect.signature(PDE_SOLVERS[solver]).parameters
+    for name, value in (options or {}).items():
+        if name not in known:
+            raise TypeError(
+                f"solver_options has {name}={value!r}, which solver={solver!r} does not know; it "
+                f"takes {', '.join(known)}"
+            )
+    made: PdeSolver = PDE_SOLVERS[solver](**(options or {}))
+    return made

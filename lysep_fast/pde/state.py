@@ -1,0 +1,106 @@
+"""What the solvers of a differential equation work on: the discrete problem and its variables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from ..blocks import Step
+from .jets import Hidden, JetNetwork
+from .problem import Problem
+
+__all__ = ["Discrete", "PdeSolver", "PdeState", "Sampling"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How many points are drawn, and what the boundary counts.
+
+    Attributes
+    ----------
+    n_interior, n_boundary : int
+        Numbers of points.
+    boundary_weight : float
+        The factor lam of the boundary term.
+    """
+
+    n_interior: int = 512
+    n_boundary: int = 128
+    boundary_weight: float = 100.0
+
+
+@dataclass
+class Discrete:
+    """A problem collocated at points.
+
+    Attributes
+    ----------
+    problem : Problem
+        The statement.
+    network : JetNetwork
+        Passes over the training points.
+    sampling : Sampling
+        How they were drawn.
+    scale : float
+        Size of the first layer's initial weights.
+    rng : numpy.random.Generator
+        For whatever a solver draws.
+    """
+
+    problem: Problem
+    network: JetNetwork
+    sampling: Sampling
+    scale: float
+    rng: np.random.Generator
+
+
+@dataclass
+class PdeState:
+    """The variables.
+
+    Attributes
+    ----------
+    hidden : Hidden
+        Hidden layers.
+    w : ndarray, shape (m_H,)
+        Output weights.
+    inside, edge : float
+        Terms of the true network's loss J, ``(1/n) sum r^2`` and ``(lam/n_b) sum rb^2``; every
+        solver leaves those of `hidden` and `w` here.
+    separated : float
+        The separated loss F after the last step; J for solvers without auxiliary variables.
+    """
+
+    hidden: Hidden
+    w: np.ndarray
+    inside: float = float("nan")
+    edge: float = float("nan")
+    separated: float = field(default=float("nan"))
+
+    @property
+    def loss(self) -> float:
+        """J of the true network."""
+        return self.inside + self.edge
+
+    def measure(self, network: JetNetwork) -> None:
+        """Evaluate J from the features of the last forward pass, which must be at `hidden`."""
+        self.inside, self.edge = network.loss(self.w)
+
+
+class PdeSolver(Protocol):
+    """One iteration at a time, as in lysep_fast.solvers; the loop owns time and stopping."""
+
+    #: What never rises from one iteration to the next: "J", "F", or "none".
+    promise: str
+    #: False for a solver that is done after `start`.
+    iterates: bool
+
+    def start(self, problem: Discrete, state: PdeState) -> None:
+        """Prepare for a run: fit the output weights, measure J."""
+        ...
+
+    def step(self, problem: Discrete, state: PdeState) -> list[Step]:
+        """Do one iteration in place and report on it; no accepted step means the end."""
+        ...
