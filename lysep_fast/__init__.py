@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from .network import Network
@@ -9,7 +10,8 @@ from .result import HistoryRow, Result, Status
 from .train import train
 
 if TYPE_CHECKING:
-    from .estimators import LySepClassifier, LySepConvClassifier
+    from . import pde
+    from .estimators import LySepClassifier, LySepConvClassifier, LySepRegressor
 
 __version__ = "0.1.0"
 
@@ -17,13 +19,15 @@ __all__ = [
     "HistoryRow",
     "LySepClassifier",
     "LySepConvClassifier",
+    "LySepRegressor",
     "Network",
     "Result",
     "Status",
+    "pde",
     "train",
 ]
 
-_ESTIMATORS = ("LySepClassifier", "LySepConvClassifier")
+_ESTIMATORS = ("LySepClassifier", "LySepConvClassifier", "LySepRegressor")
 
 
 def __getattr__(name: str) -> Any:
@@ -32,8 +36,10 @@ def __getattr__(name: str) -> Any:
         from . import estimators
 
         return getattr(estimators, name)
+    if name == "pde":  # on first use as well: most users need one half of the package only
+        return importlib.import_module(".pde", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ESTIMATORS])
+    return sorted([*globals(), *_ESTIMATORS, "pde"])

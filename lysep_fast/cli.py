@@ -20,6 +20,8 @@ __all__ = ["EXPERIMENTS", "load_experiment", "main"]
 #: Name of the experiment: what it does.  The module of that name in scripts/ has ``run(options)``.
 EXPERIMENTS = {
     "circle": "Table 5.1, Figures 5.1-5.3: classify points inside and outside a circle",
+    "mnist": "Table 5.3: classify handwritten digits with convolutional networks",
+    "pde": "differential equations with known solutions, beside PINNs in torch",
 }
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -116,7 +118,7 @@ def _scripts_folder() -> Path:
 
 
 def _run_options(scripts: Any, options: argparse.Namespace) -> Any:
-    names = ("out", "quick", "rows", "seeds", "sweeps", "threads", "solver")
+    names = ("out", "quick", "rows", "seeds", "sweeps", "threads", "solver", "data", "problems")
     return scripts.RunOptions(**{name: getattr(options, name) for name in names})
 
 
@@ -163,7 +165,9 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seeds", type=_positive, metavar="N", help="number of seeds (default: 10)")
     add("--sweeps", type=_positive, metavar="N", help="sweeps (default: by row)")
     add("--threads", type=_positive, metavar="N", help="threads (default: all CPUs)")
-    add("--solver", default="alternating", metavar="NAME", help="default: %(default)s")
+    add("--solver", metavar="NAME", help="solver of the LySep model (default: by experiment)")
+    add("--data", type=Path, metavar="DIR", help="folder of the data files (mnist only)")
+    add("--problems", type=_names, metavar="A,B", help="equations (pde only; default: all)")
 
 
 def _positive(text: str) -> int:
@@ -174,6 +178,10 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return value
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _rows(text: str) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .losses import Loss
 from .objective import Problem, SeparatedLoss
 from .parts.passes import Batch, Evaluation, evaluate
 from .result import HistoryRow, Result, Status
@@ -41,7 +42,7 @@ def run(
 ) -> State:
     """Iterate until stop, from the weights in `result` (replaced at the end).
 
-    Returns the last state.  With a validation set, the weights with its smallest cross-entropy
+    Returns the last state.  With a validation set, the weights with its smallest loss
     are the result; without, the last finite ones.
     """
     began = time.perf_counter()
@@ -84,19 +85,20 @@ def run(
 
 
 def _watched(
-    problem: Problem, solver: Solver, state: State, row: HistoryRow, known: Evaluation
+    problem: Problem, solver: Solver, state: State, root: float, known: Evaluation
 ) -> float:
     """Return the value whose fall counts as progress: the one that the solver works on.
 
     That is ``sqrt(F + penalty)`` with auxiliaries, the mean loss against smoothed targets plus
-    the penalty where the solver promises that it falls, and else the reported loss.
+    the penalty where the solver promises that it falls, and else the reported loss; `root` is
+    LS.  The loss's own units are those of the penalty.
     """
     penalty = problem.objective.penalty(state.W)
     if solver.auxiliaries:
-        return float(np.sqrt(row.separated_loss**2 + penalty)) if penalty else row.separated_loss
+        return float(np.sqrt(root**2 + penalty)) if penalty else root
     if solver.promise == "loss":
         return known.objective / problem.n_samples + penalty
-    return row.loss
+    return known.loss / problem.n_samples
 
 
 def _copy_weights(state: State) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -123,27 +125,31 @@ def _history_row(
     else:  # synchronised: all residuals are zero
         nothing = np.zeros(problem.network.depth - 1)
         separated = SeparatedLoss(known.squares / problem.n_samples, nothing, nothing)
-    held_out = {}
+    unit = problem.loss.unit
+    loss, score = _reported(problem.loss, known, problem.n_samples)
+    name, found = problem.loss.score_name, {"accuracy": float("nan")}
+    found[name] = score
     if validation is not None:
         seen = evaluate(problem.network, state.W, state.b, validation, problem.team)
-        held_out = {
-            "validation_loss": seen.loss / len(validation),
-            "validation_accuracy": seen.correct / len(validation),
-        }
-    n = problem.n_samples
-    seconds = time.perf_counter() - began
+        found["validation_loss"], found[f"validation_{name}"] = _reported(
+            validation.loss, seen, len(validation)
+        )
     row = HistoryRow(
-        sweep,
-        seconds,
-        known.loss / n,
-        known.correct / n,
-        separated.root,
-        separated.data,
-        separated.penalties,
-        steps,
-        **held_out,
+        sweep=sweep,
+        seconds=time.perf_counter() - began,
+        loss=loss,
+        separated_loss=unit * separated.root,
+        data=unit**2 * separated.data,
+        penalties=unit**2 * separated.penalties,
+        steps=steps,
+        **found,
     )
-    return row, _watched(problem, solver, state, row, known)
+    return row, _watched(problem, solver, state, separated.root, known)
+
+
+def _reported(loss: Loss, seen: Evaluation, n: int) -> tuple[float, float]:
+    """Return the mean loss in the units of the targets, and the score."""
+    return loss.unit**2 * (seen.loss / n), loss.score(seen.loss / n, seen.correct / n)
 
 
 def _report(row: HistoryRow, result: Result, callback: Callback | None, verbose: int) -> bool:
@@ -151,13 +157,14 @@ def _report(row: HistoryRow, result: Result, callback: Callback | None, verbose:
     result.history.append(row)
     if verbose:
         held_out = ""
+        name, score, held_out_score = "accuracy", row.accuracy, row.validation_accuracy
+        if np.isnan(score):
+            name, score, held_out_score = "R^2", row.r2, row.validation_r2
         if np.isfinite(row.validation_loss):
-            held_out = (
-                f"  validation {row.validation_loss:.4e} {100 * row.validation_accuracy:6.2f} %"
-            )
+            held_out = f"  validation {row.validation_loss:.4e} {100 * held_out_score:6.2f} %"
         print(
             f"sweep {row.sweep:5d}  loss {row.loss:.4e}  separated {row.separated_loss:.4e}  "
-            f"accuracy {100 * row.accuracy:6.2f} %{held_out}  {row.seconds:8.2f} s"
+            f"{name} {100 * score:6.2f} %{held_out}  {row.seconds:8.2f} s"
         )
     answer = False if callback is None else callback(row)
     return isinstance(answer, bool | np.bool_) and bool(answer)

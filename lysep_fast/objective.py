@@ -8,7 +8,8 @@ The norm only has to dominate the operator norm and be submultiplicative: Froben
 or spectral (tighter); for convolutions also ``patch``, between the two.  The norm of a layer
 includes that of the pooling below it.  Sample weights c_n of mean 1 keep the bound: it holds
 sample by sample, and ``(1/n) sum c_n e_n <= sqrt((1/n) sum c_n e_n^2)``.  Smoothed targets keep it
-for the smoothed cross-entropy, which is sqrt(2)-Lipschitz in the logits as well.
+for the smoothed cross-entropy, sqrt(2)-Lipschitz in the logits as well.  A squared error has
+``e_n = |U_n - T_n|``, 1-Lipschitz: its root mean square is at most ``C LS``, 1 in place of 2 in C.
 
 With weight decay the alternating method never increases ``F + alpha/2 sum_l ||W_l||_F^2``.
 """
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .losses import CrossEntropy
+from .losses import Loss
 from .network import Network
 from .parallel import Team, Workspace
 from .parts.passes import Batch, evaluate
@@ -29,7 +30,7 @@ from .state import State
 __all__ = ["Objective", "Problem", "SeparatedLoss", "bound_constant", "mean_loss"]
 
 
-def bound_constant(depth: int, lipschitz: float = 1.0) -> float:
+def bound_constant(depth: int, lipschitz: float = 1.0, slope: float = 2.0) -> float:
     """Return C of ``CE <= C LS`` for a network of `depth` linear layers.
 
     Parameters
@@ -38,14 +39,16 @@ def bound_constant(depth: int, lipschitz: float = 1.0) -> float:
         Number L of linear layers, the output layer included.
     lipschitz : float
         Lipschitz constant c of the hidden activations.
+    slope : float
+        Square of the Lipschitz constant of the sample losses in the logits.
 
     Returns
     -------
     float
-        ``sqrt(1 + 2 sum_{k=1..L-1} c^(2k))``; ``sqrt(2L-1)`` for c = 1.
+        ``sqrt(1 + slope sum_{k=1..L-1} c^(2k))``; ``sqrt(2L-1)`` for c = 1 and cross-entropy.
     """
     powers = float(lipschitz) ** (2.0 * np.arange(1, depth))
-    return float(np.sqrt(1.0 + 2.0 * np.sum(powers)))
+    return float(np.sqrt(1.0 + slope * np.sum(powers)))
 
 
 @dataclass(frozen=True)
@@ -77,14 +80,14 @@ class SeparatedLoss:
         return float(np.sqrt(self.total))
 
 
-def mean_loss(terms: Sequence[SeparatedLoss]) -> SeparatedLoss:
-    """Return the means of separated losses, term by term.
+def mean_loss(terms: Sequence[SeparatedLoss], scale: float = 1.0) -> SeparatedLoss:
+    """Return the means of separated losses, term by term, times `scale`.
 
     ``CE_k <= C LS_k`` for every k gives ``mean CE <= C sqrt(mean F)``.
     """
     return SeparatedLoss(
-        float(np.mean([term.data for term in terms])),
-        np.mean([term.penalties for term in terms], axis=0),
+        scale * float(np.mean([term.data for term in terms])),
+        scale * np.mean([term.penalties for term in terms], axis=0),
         np.mean([term.weights for term in terms], axis=0),
     )
 
@@ -99,12 +102,14 @@ class Objective:
         Supplies the depth and the Lipschitz constant.
     n_samples : int
         Number n of samples.
-    norm : {"frobenius", "spectral"}
+    norm : {"frobenius", "patch", "spectral"}
         Norm of the adaptive weights.
     alpha : float
         Weight decay.
     mean_weight : float
         Mean of the sample weights.
+    slope, synchronised_constant : float
+        Attributes of the loss that enter the bound.
     """
 
     network: Network
@@ -112,12 +117,14 @@ class Objective:
     norm: str = "frobenius"
     alpha: float = 0.0
     mean_weight: float = 1.0
+    slope: float = 2.0
+    synchronised_constant: float = 1.0
 
     @property
     def constant(self) -> float:
         """C of the bound ``CE <= C LS``, with the factor that weights of another mean cost."""
-        constant = bound_constant(self.network.depth, self.network.lipschitz)
-        return constant * float(np.sqrt(self.mean_weight))
+        constant = bound_constant(self.network.depth, self.network.lipschitz, self.slope)
+        return constant * self.synchronised_constant
 
     @property
     def decay(self) -> float:
@@ -188,13 +195,13 @@ class Problem:
     ----------
     network : Network
         The chain of layers.
-    loss : CrossEntropy
-        Loss bound to the training targets, with their sample weights and label smoothing.
+    loss : Loss
+        Loss bound to the training targets, with their sample weights.
     X : ndarray, shape (n, d)
         Training inputs, C-contiguous float64 or float32; never written to.
     team : Team
         Threads that share the sample blocks.
-    norm : {"frobenius", "spectral"}
+    norm : {"frobenius", "patch", "spectral"}
         Norm of the adaptive weights.
     alpha : float
         Weight decay, ``alpha/2 sum_l ||W_l||_F^2`` beside the mean loss or F.
@@ -207,7 +214,7 @@ class Problem:
     def __init__(
         self,
         network: Network,
-        loss: CrossEntropy,
+        loss: Loss,
         X: np.ndarray,
         team: Team,
         norm: str = "frobenius",
@@ -222,7 +229,8 @@ class Problem:
         self.team = team
         self.alpha = float(alpha)
         mean_weight = loss.total_weight / len(X)
-        self.objective = Objective(network, len(X), norm, self.alpha, mean_weight)
+        bound = (loss.slope, loss.synchronised_constant)
+        self.objective = Objective(network, len(X), norm, self.alpha, mean_weight, *bound)
         self.batch = Batch.make(X, loss, network)
         self.blocks = self.batch.blocks
         self.has_validation = has_validation
@@ -296,6 +304,6 @@ class Problem:
         (state.e2,) = self.team.sum(task, self.blocks)
 
     def evaluate(self, state: State) -> tuple[float, float]:
-        """Return mean cross-entropy and accuracy of the true network on the training data."""
+        """Return mean loss and mean hits of the true network on the training data."""
         seen = evaluate(self.network, state.W, state.b, self.batch, self.team)
         return seen.loss / self.n_samples, seen.correct / self.n_samples

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .blocks import Step
-from .images import image_rows
+from .images import rows_like
 from .kernels.softmax import softmax_into
 from .layers import Convolution
 from .network import Network
@@ -50,12 +50,13 @@ class HistoryRow:
         Wall time since training began, evaluation included.
     loss : float
         Mean cross-entropy of the true network on the training data, with sample weights, never
-        smoothed.
+        smoothed; for a regression the mean squared error, summed over the outputs.
     accuracy : float
-        Share of training samples that the true network classifies correctly.
+        Share of training samples that the true network classifies correctly; NaN for a regression.
     separated_loss : float
         LS = sqrt(F), without the penalty of weight decay;
-        ``loss <= bound_constant * separated_loss``.  Where the alternating method smooths labels,
+        ``loss <= bound_constant * separated_loss``, for a regression with ``sqrt(loss)`` on the
+        left.  Where the alternating method smooths labels,
         F is made of the smoothed losses and bounds their mean instead.
     data : float
         The term ``(1/n) sum c_n e_n^2`` of F.
@@ -64,7 +65,10 @@ class HistoryRow:
     steps : tuple of Step
         What every block did, least-squares methods and line-search trials included.
     validation_loss, validation_accuracy : float
-        Mean cross-entropy and accuracy on the held-out samples; NaN without early stopping.
+        Loss and accuracy on the held-out samples; NaN without early stopping.
+    r2, validation_r2 : float
+        In place of the accuracies for a regression: ``1 - loss / loss of the mean``, over all
+        outputs together.  NaN for a classifier, or for targets that do not vary.
     """
 
     sweep: int
@@ -77,6 +81,8 @@ class HistoryRow:
     steps: tuple[Step, ...] = ()
     validation_loss: float = float("nan")
     validation_accuracy: float = float("nan")
+    r2: float = float("nan")
+    validation_r2: float = float("nan")
 
     @property
     def methods(self) -> dict[str, str]:
@@ -99,12 +105,17 @@ class Result:
     status : Status
         Why training stopped.
     bound_constant : float
-        C of ``loss <= C separated_loss``; 1 without auxiliaries.  Weights of the training samples
+        C of ``loss <= C separated_loss`` (for a regression ``sqrt(loss)``); 1 without auxiliaries.
+        For a classifier, weights of the training samples
         whose mean is not 1 (after some were held out) multiply it by the root of their mean.
     n_threads : int
         Threads used in training, and by default in prediction.
     best_iter : int
         Number of sweeps after which the returned weights were reached.
+    loss : {"cross-entropy", "squared-error"}
+        What was minimised, so whether this is a classifier or a regression.
+    flat : bool
+        Whether `predict` of a regression returns one number per sample, as the targets were.
     """
 
     network: Network
@@ -115,6 +126,8 @@ class Result:
     bound_constant: float = 1.0
     n_threads: int = 1
     best_iter: int = 0
+    loss: str = "cross-entropy"
+    flat: bool = False
 
     @property
     def message(self) -> str:
@@ -127,7 +140,7 @@ class Result:
         return self.history[-1].sweep if self.history else 0
 
     def decision_function(self, X: np.ndarray) -> np.ndarray:
-        """Return the logits.
+        """Return the logits of a classifier.
 
         Parameters
         ----------
@@ -142,12 +155,21 @@ class Result:
         Raises
         ------
         ValueError
-            If X is not a finite numeric matrix with d columns.
+            If X is not a finite numeric matrix with d columns, or if this is a regression.
         """
+        if self.loss != "cross-entropy":
+            raise ValueError(
+                f"decision_function and predict_proba are a classifier's, but loss={self.loss!r}; "
+                "use predict"
+            )
+        return self._outputs(X)
+
+    def _outputs(self, X: np.ndarray) -> np.ndarray:
+        """Return the network's outputs, shape (n, K)."""
         d, K = self.network.widths[0], self.network.widths[-1]
         first = self.network.layer(1)
         if isinstance(first, Convolution):
-            X, _ = image_rows(X, first.image_shape)
+            X = rows_like(X, first.image_shape)
         X = check_inputs(X, n_features=d, dtype=self.W[1].dtype)
         out = np.empty((X.shape[0], K), X.dtype)
 
@@ -165,5 +187,8 @@ class Result:
         return U
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return class indices, shape (n,); see `decision_function`."""
+        """Return class indices, shape (n,), or for a regression numbers, (n, K) or (n,)."""
+        if self.loss == "squared-error":
+            outputs = self._outputs(X)
+            return outputs[:, 0] if self.flat else outputs
         return np.argmax(self.decision_function(X), axis=1)

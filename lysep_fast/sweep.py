@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from .blocks import Auxiliaries, Block, LayerWeights, OutputWeights, Step
+from .blocks import Auxiliaries, Block, LayerWeights, Step
 from .objective import Problem
 from .state import State
 
@@ -33,7 +33,7 @@ class Sweep:
 
 def alternating_order(
     depth: int,
-    output: OutputWeights,
+    output: Block,
     auxiliaries: Callable[[int], Auxiliaries],
     weights: Callable[[int], LayerWeights],
 ) -> list[Block]:
@@ -43,7 +43,7 @@ def alternating_order(
     ----------
     depth : int
         Number L of linear layers.
-    output : OutputWeights
+    output : Block
         Block of W_L.
     auxiliaries, weights : callable
         Make the blocks of ``A_l`` and of ``(W_l, b_l)`` from l.

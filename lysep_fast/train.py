@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,15 @@ from .images import ConvolutionLayers, image_rows
 from .layers.conv import CONVOLUTION_NORMS
 from .layers.dense import NORMS
 from .loop import Callback, Stopping, run
-from .losses import CrossEntropy
+from .losses import SquaredError
 from .network import Network
 from .objective import Problem
 from .parallel import Team, available_cpus
 from .parts.normalise import INIT_CHOICES, initial_weights
 from .parts.passes import Batch
 from .result import Result
-from .solvers import SOLVERS, Solver, choose_solver, make_solver
+from .solvers import SOLVERS, Solver, choose_init, choose_solver, make_solver
+from .targets import Targets
 from .validation import (
     check_activation,
     check_choice,
@@ -26,9 +27,7 @@ from .validation import (
     check_generator,
     check_inputs,
     check_integer,
-    check_labels,
     check_number,
-    check_weights,
     check_widths,
 )
 
@@ -39,6 +38,7 @@ def train(
     X: Any,
     y: Any,
     *,
+    loss: str = "cross-entropy",
     hidden_layer_sizes: int | Sequence[int] = (100,),
     activation: str = "tanh",
     conv_channels: int | Sequence[int] = (),
@@ -49,7 +49,7 @@ def train(
     solver: str | Solver = "auto",
     solver_options: dict[str, Any] | None = None,
     weights: str = "frobenius",
-    output_bias: bool = False,
+    output_bias: bool | None = None,
     init: str | None = None,
     alpha: float = 0.0,
     sample_weight: Any = None,
@@ -67,18 +67,24 @@ def train(
     callback: Callback | None = None,
     verbose: int = 0,
 ) -> Result:
-    """Train a fully connected or convolutional classifier by layer separation.
+    """Train a fully connected or convolutional network by layer separation.
 
     Minimises ``F = (1/n) [ sum_n c_n e_n^2 + sum_l w_l sum_n c_n |R_{l,n}|^2 ]`` over weights,
     biases and auxiliary variables, with the weights c_n of the samples; ``C sqrt(F)`` bounds the
-    network's cross-entropy from above.
+    network's cross-entropy from above, or for a regression, where ``e_n = |U_n - y_n|``, the root
+    of its mean squared error.
 
     Parameters
     ----------
     X : array-like, shape (n, d), or (n, H, W) or (n, C, H, W) with `conv_channels`
         Training inputs.  float32 data is trained in float32, everything else in float64.
-    y : array-like of int, shape (n,)
-        Class indices ``0..K-1``.
+    y : array-like of int, shape (n,), or of numbers, shape (n,) or (n, K)
+        Class indices ``0..K-1``, or the targets of a regression.
+    loss : {"cross-entropy", "squared-error"}, default "cross-entropy"
+        ``"squared-error"`` is regression: the mean over the samples of ``|U_n - y_n|^2``, summed
+        over the outputs (their scales count; twice the loss of scikit-learn's MLPRegressor).
+        Targets are standardised inside, so their unit does not matter, and the history is in
+        their units.
     hidden_layer_sizes : int or sequence of int, default (100,)
         Widths of the fully connected hidden layers; empty for a linear classifier.
     activation : str, default "tanh"
@@ -103,8 +109,9 @@ def train(
         `lysep_fast.solvers.Alternating`.
     weights : {"frobenius", "patch", "spectral"}, default "frobenius"
         Norm of the adaptive weights ``w_l``; ``"patch"`` is a tighter one of convolutions.
-    output_bias : bool, default False
-        Whether the output layer has a bias (the paper's has none).
+    output_bias : bool, optional
+        Whether the output layer has a bias; default False for a classifier (the paper's has
+        none), True for a regression, whose targets need not be centred then.
     init : {"uniform", "orthogonal", "normalised"}, optional
         Initial weights, by default those that suit the solver: ``"uniform"`` in
         +-1/sqrt(fan_in) for the paper's algorithm, ``"normalised"`` (orthogonal, then every
@@ -112,21 +119,21 @@ def train(
     alpha : float, default 0.0
         Weight decay: ``alpha/2 sum_l ||W_l||^2`` is added to the mean cross-entropy, for
         ``"alternating"`` to F.  The history reports F without it; ``F + penalty`` never rises,
-        and the bound holds for F.
+        and the bound holds for F.  In a regression it goes with targets of unit variance.
     sample_weight : array-like, shape (n,), optional
         Weights of the samples, scaled to mean 1; 0 is as if the sample were not there.
     label_smoothing : float, optional
-        Share of every target that is spread over all classes in what is minimised; default what
-        suits the solver (0.05 for ``"mini-batch"``, 0 for the others).  The reported cross-entropy
-        is never smoothed.  With ``"alternating"`` F is made of smoothed losses, so ``C sqrt(F)``
-        bounds the smoothed cross-entropy, not the reported one.
+        For classes: share of every target that is spread over all of them in what is minimised;
+        default what suits the solver (0.05 for ``"mini-batch"``, 0 for the others).  The reported
+        cross-entropy is never smoothed.  With ``"alternating"`` F is made of smoothed losses, so
+        ``C sqrt(F)`` bounds the smoothed cross-entropy, not the reported one.
     batch_size : int, optional
         Samples per step of the mini-batch solver, or per subset of the sweeps.
     refresh_every : int, optional
         Sweeps on a subset before the next one is drawn.
     early_stopping : bool, default False
-        Hold out `validation_fraction` of every class, stop when its cross-entropy has not
-        improved for `n_iter_no_change` sweeps, and return the best iterate.
+        Hold out `validation_fraction` of every class (or of all samples in a regression), stop
+        when its loss has not improved for `n_iter_no_change` sweeps, and return the best iterate.
     validation_fraction : float, default 0.1
         See `early_stopping`.
     n_classes : int, optional
@@ -174,15 +181,25 @@ def train(
             f"image_shape={image_shape!r} needs convolutions; set conv_channels, or leave it out"
         )
     X = check_inputs(X)
-    labels, n_classes = check_labels(y, len(X), n_classes)
+    if output_bias is None:
+        output_bias = loss == SquaredError.name
+    check_flag(output_bias, "output_bias")
+    targets = Targets.check(
+        loss,
+        y,
+        X,
+        sample_weight,
+        n_classes=n_classes,
+        label_smoothing=label_smoothing,
+        output_bias=output_bias,
+    )
+    bound = targets.loss
     hidden = check_widths(hidden_layer_sizes)
     activation = check_activation(activation)
     check_choice(weights, "weights", CONVOLUTION_NORMS if convolutions.channels else NORMS)
     if init is not None:
         check_choice(init, "init", INIT_CHOICES)
     check_number(alpha, "alpha", 0.0)
-    if label_smoothing is not None:
-        check_number(label_smoothing, "label_smoothing", 0.0, 0.999)
     check_number(validation_fraction, "validation_fraction", 0.0, 1.0, exclusive=True)
     check_integer(max_iter, "max_iter", minimum=0)
     check_number(tol, "tol", 0.0)
@@ -191,15 +208,19 @@ def train(
     check_integer(n_threads, "n_threads", minimum=1)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable or None, got {callback!r}")
-    check_flag(output_bias, "output_bias")
     check_flag(early_stopping, "early_stopping")
     check_integer(verbose, "verbose", minimum=0)
     if isinstance(solver, str) and solver == "auto":
-        solver = "mini-batch" if convolutions.channels else choose_solver(*X.shape)
+        solver = "mini-batch" if convolutions.channels else choose_solver(len(X), X.shape[1], loss)
     for name, value in (("batch_size", batch_size), ("refresh_every", refresh_every)):
-        if value is not None:
+        if value is not None and isinstance(solver_options, Mapping | None):
             solver_options = {**(solver_options or {}), name: value}
     method = make_solver(solver, solver_options)
+    if refresh_every is not None and getattr(method, "batch_size", None) is None:
+        raise ValueError(
+            f"refresh_every={refresh_every} needs subsets to refresh; set batch_size, or leave it "
+            "out"
+        )
     _check_support(
         method,
         solver,
@@ -207,30 +228,31 @@ def train(
         alpha=alpha > 0.0,
         sample_weight=sample_weight is not None,
         label_smoothing=bool(label_smoothing),
+        regression=loss == SquaredError.name,
     )
 
     if shape is None:
-        widths = (X.shape[1], *hidden, n_classes)
+        widths = (X.shape[1], *hidden, bound.n_outputs)
         network = Network.dense(widths, activation, output_bias=output_bias)
     else:
-        network = convolutions.network(shape, hidden, n_classes, activation, output_bias)
+        network = convolutions.network(shape, hidden, bound.n_outputs, activation, output_bias)
     rng = check_generator(random_state)
-    loss = CrossEntropy(labels, n_classes, check_weights(sample_weight, X), label_smoothing)
     validation = None
     if early_stopping:
-        kept, held_out = _hold_out(labels, validation_fraction, rng)
-        validation = Batch.make(X[held_out], loss.take(held_out), network)
-        X, loss = np.ascontiguousarray(X[kept]), loss.take(kept)
+        kept, held_out = targets.hold_out(validation_fraction, rng)
+        validation = Batch.make(X[held_out], bound.take(held_out), network)
+        X, bound = np.ascontiguousarray(X[kept]), bound.take(kept)
     # Overflow is not a warning but a status: the loop looks at the loss after every sweep.
     with Team(n_threads) as team, np.errstate(over="ignore", invalid="ignore"):
-        W, b = initial_weights(network, X, rng, init or method.init, loss.sample_weight)
-        result = Result(network, W, b, n_threads=n_threads)
+        init = init or choose_init(method, X.shape[1], loss)
+        W, b = initial_weights(network, X, rng, init, bound.sample_weight)
+        result = Result(network, W, b, n_threads=n_threads, loss=loss, flat=targets.flat)
         problem = Problem(
-            network, loss, X, team, weights, alpha=alpha, rng=rng, has_validation=early_stopping
+            network, bound, X, team, weights, alpha=alpha, rng=rng, has_validation=early_stopping
         )
         result.bound_constant = problem.objective.constant
         if method.synchronised:  # all residuals are zero
-            result.bound_constant = float(np.sqrt(problem.objective.mean_weight))
+            result.bound_constant = problem.objective.synchronised_constant
         stopping = Stopping(max_iter, tol, n_iter_no_change)
         run(
             problem,
@@ -241,6 +263,7 @@ def train(
             callback=callback,
             verbose=verbose,
         )
+        bound.restore(result.W, result.b)
     return result
 
 
@@ -249,25 +272,10 @@ def _check_support(method: Solver, solver: str | Solver, **wanted: bool) -> None
     for name, is_set in wanted.items():
         if is_set and name not in method.supports:
             able = [key for key, kind in SOLVERS.items() if name in kind.supports]
+            what, else_ = f"{name} into account", "leave it at its default, or "
+            if name == "regression":
+                what, else_ = "loss='squared-error'", ""
             raise ValueError(
-                f"solver={solver!r} cannot take {name} into account; leave it at its default, or "
-                f"choose one of {', '.join(map(repr, able))}"
+                f"solver={solver!r} cannot take {what}; {else_}choose one of "
+                f"{', '.join(map(repr, able))}"
             )
-
-
-def _hold_out(
-    labels: np.ndarray, fraction: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return sorted indices of training and validation samples, with every class in training."""
-    chosen = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        count = min(round(fraction * len(members)), len(members) - 1)
-        chosen.append(rng.choice(members, count, replace=False))
-    held_out = np.sort(np.concatenate(chosen))
-    if not len(held_out):
-        raise ValueError(
-            f"validation_fraction={fraction} of {len(labels)} samples leaves none to validate on; "
-            "raise it, or set early_stopping=False"
-        )
-    return np.setdiff1d(np.arange(len(labels)), held_out), held_out

@@ -19,6 +19,7 @@ __all__ = [
     "check_integer",
     "check_labels",
     "check_number",
+    "check_targets",
     "check_weights",
     "check_widths",
 ]
@@ -148,6 +149,35 @@ def check_labels(y: Any, n_samples: int, n_classes: int | None = None) -> tuple[
             f"y holds one class only, {smallest}; training needs samples of at least two"
         )
     return labels, n_classes
+
+
+def check_targets(T: Any, n_samples: int, dtype: Any) -> np.ndarray:
+    """Return the targets of a regression as a float64 matrix, one row per sample.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite numbers, one or one row per sample, with squares within `dtype`.
+    TypeError
+        If they are not real and numeric.
+    """
+    try:
+        T = np.asarray(T)
+    except ValueError as error:
+        message = f"y must be numbers, one row per sample; its rows differ: {error}"
+        raise ValueError(message) from None
+    array = check_inputs(T[:, None] if T.ndim == 1 else T, dtype=np.float64, name="y")
+    if len(array) != n_samples:
+        raise ValueError(
+            f"X and y must have the same length, got {n_samples} samples and {len(array)} targets"
+        )
+    largest, limit = float(np.max(np.abs(array))), float(np.sqrt(np.finfo(dtype).max))
+    if largest > limit:
+        raise ValueError(
+            f"y must be below {limit:.1e} in size for {np.dtype(dtype)}, got {largest:.1e}; "
+            "divide it by a constant"
+        )
+    return array
 
 
 def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray | None:

@@ -33,4 +33,6 @@ class RunOptions:
     seeds: int | None = None
     sweeps: int | None = None
     threads: int | None = None
-    solver: str = "alternating"
+    solver: str | None = None
+    data: Path | None = None
+    problems: Sequence[str] | None = None

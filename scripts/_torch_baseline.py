@@ -16,13 +16,6 @@ import numpy as np
 
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
 
-HOW_TO_GET_TORCH = (
-    "The CE-FNN baseline needs torch, which is not installed. To add it, install a CPU build,\n"
-    "e.g. pip install torch==2.13.0 where that is a CPU build (see pytorch.org for the CPU\n"
-    "wheels; elsewhere the plain name can bring gigabytes of GPU libraries), and run the same\n"
-    "command again: finished runs are kept."
-)
-
 _ACTIVATIONS = {"tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "ReLU", "softplus": "Softplus"}
 
 
@@ -34,6 +27,16 @@ class Trained:
     accuracy: np.ndarray
     seconds: np.ndarray
     logits: Callable[[np.ndarray], np.ndarray]
+
+
+def how_to_get_torch(what: str) -> str:
+    """Return what to do when torch is missing; `what` is like "baseline needs"."""
+    return (
+        f"The {what} torch, which is not installed. To add it, install a CPU build,\n"
+        "e.g. pip install torch==2.13.0 where that is a CPU build (see pytorch.org for the CPU\n"
+        "wheels; elsewhere the plain name can bring gigabytes of GPU libraries), and run the\n"
+        "same command again: finished runs are kept."
+    )
 
 
 def available() -> bool:
@@ -120,14 +123,21 @@ def gradient_descent(
 def tune_rate(
     X: np.ndarray, y: np.ndarray, *, rates: Sequence[float] = RATES, **settings: Any
 ) -> tuple[float, list[float]]:
-    """Return the rate with the lowest CE after a short run, and that CE for every rate.
+    """Return the rate with the lowest CE after a short run, and that CE for every rate."""
+    return choose_rate(rates, lambda rate: gradient_descent(X, y, rate=rate, **settings).loss)
+
+
+def choose_rate(
+    rates: Sequence[float], losses: Callable[[float], np.ndarray]
+) -> tuple[float, list[float]]:
+    """Return the rate that leads to the lowest loss, and what every rate leads to.
 
     The mean over the last tenth of the iterations decides: a single value can be a lucky moment
     of an oscillation.  A rate that leads to NaN or infinity never wins.
     """
     reached = []
     for rate in rates:
-        loss = gradient_descent(X, y, rate=rate, **settings).loss
+        loss = losses(rate)
         tail = float(np.mean(loss[-max(1, len(loss) // 10) :]))
         reached.append(tail if np.isfinite(tail) else float("inf"))
     return rates[int(np.argmin(reached))], reached

@@ -7,7 +7,6 @@ so the last layer alone goes far on this task.
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,14 +14,19 @@ import numpy as np
 
 from lysep_fast.datasets import make_circle
 from lysep_fast.parallel import available_cpus
-from lysep_fast.solvers import SOLVERS
 
-from . import RunOptions, UsageError, _torch_baseline
+from . import RunOptions, _torch_baseline
 from ._circle_report import Report
-from ._environment import environment, require
+from ._environment import require
+from ._experiment import (
+    Job,
+    carry_out,
+    choose_rows,
+    choose_solver,
+    refuse_data,
+    solver_options,
+)
 from ._models import Data, warm_up
-from ._runner import run_tasks
-from ._store import Store, write_atomically
 from ._tasks import Case, make_tasks
 
 
@@ -85,7 +89,7 @@ ROWS: dict[int, Row] = {
 QUICK_ROWS = (1, 4)
 SEEDS, QUICK_SEEDS = 10, 2
 N_TRAIN, N_TEST, DATA_SEED = 3000, 1000, 0
-ACTIVATION, INIT, WEIGHTS = "tanh", "uniform", "frobenius"
+SOLVER, ACTIVATION, INIT, WEIGHTS = "alternating", "tanh", "uniform", "frobenius"
 # With --sweeps N gradient descent gets this many iterations per sweep.
 ITERATIONS_PER_SWEEP = 4
 # Share of the iterations that gradient descent tries every rate for.
@@ -141,38 +145,24 @@ def run(options: RunOptions) -> str:
     plan = make_plan(options)
     require("matplotlib", "tqdm")
     with_torch = _torch_baseline.available()
-    options.out.mkdir(parents=True, exist_ok=True)
-    store = Store(options.out / "results.json", "circle", environment(plan.threads))
-    store.describe(plan.describe())
     data = make_data()
     cases = {k: make_case(k, plan, data) for k in plan.rows}
-    tasks = [task for case in cases.values() for task in make_tasks(case, plan.seeds, with_torch)]
-    results = run_tasks(tasks, store, warm_up)
-    store.save()
-    report = Report(ROWS, cases, plan.seeds, results, SETTINGS_NOTE, plan.quick)
-    table = options.out / "table.md"
-    write_atomically(table, report.markdown())
-    text = [report.summary(), "", "Written:"]
-    text += [f"  {path}" for path in (store.path, table, *report.draw(options.out))]
-    if not report.has_baseline:
-        text += ["", _torch_baseline.HOW_TO_GET_TORCH]
-    return "\n".join(text)
+    job = Job(
+        name="circle",
+        settings=plan.describe(),
+        threads=plan.threads,
+        tasks=[t for case in cases.values() for t in make_tasks(case, plan.seeds, with_torch)],
+        warm_up=warm_up,
+        report=lambda found: Report(ROWS, cases, plan.seeds, found, SETTINGS_NOTE, plan.quick),
+    )
+    return carry_out(job, options.out)
 
 
 def make_plan(options: RunOptions) -> Plan:
     """Fill the defaults in; refuse what does not fit."""
     quick = options.quick
-    rows = tuple(sorted(set(options.rows or (QUICK_ROWS if quick else ROWS))))
-    for k in rows:
-        if k not in ROWS:
-            raise UsageError(
-                f"--rows: there is no row {k} in Table 5.1; choose among "
-                f"{', '.join(map(str, ROWS))}, for instance --rows 1,4"
-            )
-    if options.solver not in SOLVERS:
-        raise UsageError(
-            f"--solver: {options.solver!r} is unknown; choose among {', '.join(sorted(SOLVERS))}"
-        )
+    refuse_data(options, "the circle experiment draws its own points")
+    rows = choose_rows(options, ROWS, QUICK_ROWS, "Table 5.1")
     sweeps = {
         k: options.sweeps or (ROWS[k].quick_sweeps if quick else ROWS[k].sweeps) for k in rows
     }
@@ -189,7 +179,7 @@ def make_plan(options: RunOptions) -> Plan:
         iterations=iterations,
         frozen_iterations=QUICK_FROZEN_ITERATIONS if quick else FROZEN_ITERATIONS,
         threads=options.threads or available_cpus(),
-        solver=options.solver,
+        solver=choose_solver(options, SOLVER),
         quick=quick,
     )
 
@@ -202,13 +192,6 @@ def make_data() -> Data:
     axis = (np.arange(MAP_POINTS) + 0.5) / MAP_POINTS * 2.0 - 1.0
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     return Data(X, y, X_test, y_test, grid)
-
-
-def solver_options(solver: str, chosen: dict[str, Any]) -> dict[str, Any]:
-    """Return all options of a solver, so that a changed default counts as a changed setting."""
-    parameters = inspect.signature(SOLVERS[solver]).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    return {**defaults, **chosen}
 
 
 def make_case(k: int, plan: Plan, data: Data) -> Case:

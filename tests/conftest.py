@@ -12,6 +12,24 @@ from lysep_fast.network import Network
 from lysep_fast.objective import Problem
 from lysep_fast.parallel import Team, row_blocks
 
+#: Image (channels, height, width), output channels, hidden widths, and the other arguments of
+#: `Network.convolutional`.
+CONVOLUTIONAL = {
+    "one": ((1, 6, 5), (2,), (4,), {}),
+    "two": ((2, 5, 6), (3, 2), (4,), {"kernel_size": (3, 2), "pool_size": (2, 1), "padding": 1}),
+    "no pooling": ((1, 4, 5), (2,), (3,), {"pool_size": 1}),
+    "no hidden layer": ((3, 4, 5), (3,), (), {"kernel_size": 2, "padding": 0}),
+    "two hidden layers": ((1, 5, 5), (2,), (4, 3), {"pool_size": 3, "padding": 2}),
+    # One line of pixels: two thirds of the taps never see the image.
+    "line": ((1, 1, 9), (2, 3), (3,), {}),
+}
+
+
+def conv_network(name, activation="tanh", n_outputs=3, **options):
+    """Return a network of `CONVOLUTIONAL`."""
+    image, channels, hidden, own = CONVOLUTIONAL[name]
+    return Network.convolutional(image, channels, hidden, n_outputs, activation, **(own | options))
+
 
 def _make_problem(
     widths=(3, 5, 4, 2),
@@ -32,11 +50,15 @@ def _make_problem(
 ):
     """Return a problem and a consistent state with residuals of about the size `residual`.
 
+    `widths` may be a network, which then has its own activation and output bias.
     `rows` is the number of rows of a sample block: small, so that there are several blocks and
     the last one is shorter.  ``sample_weight=True`` draws weights of mean 1, some of them 0.
     """
     rng = np.random.default_rng(seed)
-    network = Network.dense(widths, activation, output_bias=output_bias)
+    network = widths
+    if not isinstance(network, Network):
+        network = Network.dense(widths, activation, output_bias=output_bias)
+    widths = network.widths
     X = np.ascontiguousarray(rng.normal(size=(n, widths[0])), dtype)
     y = rng.integers(0, widths[-1], n)
     if sample_weight is True:

@@ -10,75 +10,12 @@ import itertools
 
 import numpy as np
 import pytest
+from contract import assert_parallel, check_contract, replaced, variables
 from reference import Reference, finite_difference_gradient
 
 from lysep_fast.blocks import Auxiliaries, LayerWeights, OutputWeights, Step
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.layers.dense import NORMS
-
-METHODS = {"cholesky", "qr", "svd", "gradient", "gauss-newton"}
-
-
-def variables(state):
-    """Return all arrays of a state by name."""
-    groups = {"W": state.W, "b": state.b, "A": state.A, "R": state.R}
-    return {f"{letter}{l}": a for letter, group in groups.items() for l, a in enumerate(group)}
-
-
-def rounding_scale(truth, l):
-    """Return the size of the terms of ``R_l = A_l - S_{l-1} W_l' - b_l``."""
-    S = np.abs(truth.features(l - 1))
-    terms = np.abs(truth.A[l]) + S @ np.abs(truth.W[l]).T + np.abs(truth.b[l])
-    return 1 + terms.max()
-
-
-def check_contract(block, problem, state):
-    """Update `state` by `block`; raise AssertionError when the block breaks its contract.
-
-    With weight decay it is the separated loss with its penalty that must not rise.
-    """
-    eps = float(np.finfo(problem.X.dtype).eps)
-    old = {name: array.copy() for name, array in variables(state).items()}
-    truth = Reference.of(problem, state)
-    loss = truth.penalised()
-    step = block.update(problem, state)
-    new, after = variables(state), Reference.of(problem, state)
-
-    touched = block.touches(state)
-    assert touched <= set(new), f"{block.name} declares variables that do not exist: {touched}"
-    for name in set(new) - touched:
-        assert new[name].tobytes() == old[name].tobytes(), f"{block.name} touched {name}"
-    changed = {name for name in touched if new[name].tobytes() != old[name].tobytes()}
-
-    assert isinstance(step, Step)
-    assert step.block == block.name
-    assert step.method in METHODS
-    assert 0.0 <= step.accepted <= 1.0
-    assert step.trials >= 0.0
-    if step.accepted == 0.0:
-        moved = {name for name in changed if not name.startswith("R")}
-        assert not moved, f"{block.name} reports no step but moved {moved}"
-
-    rise = after.penalised() - loss
-    assert rise <= 50 * eps * loss, f"{block.name} raised the separated loss by {rise}"
-
-    for l in range(1, after.depth):
-        # Residuals move by increments, so they carry the rounding of the former variables too.
-        size = max(rounding_scale(truth, l), rounding_scale(after, l))
-        gap = np.abs(state.R[l] - after.residual(l)).max()
-        assert gap <= 20 * eps * size, f"{block.name} left R{l} off A{l} - T{l} by {gap}"
-        np.testing.assert_allclose(
-            state.r2[l],
-            np.sum(after.c[:, None] * state.R[l].astype(float) ** 2),
-            rtol=1e-12,
-            err_msg="stale r2",
-        )
-    nu = [after.nu(l) for l in range(1, after.depth + 1)]
-    np.testing.assert_allclose(state.nu[1:], nu, rtol=1e-12, err_msg="stale nu")
-    e2 = after.data() * len(after.y)
-    np.testing.assert_allclose(state.e2, e2, rtol=100 * eps, err_msg="stale e2")
-    return step
-
 
 # --- every block, every norm, both precisions --------------------------------------------------
 
@@ -260,32 +197,6 @@ def test_a_solve_that_rounding_spoils_is_taken_back(make_problem, refresh_state)
 
 
 # --- gradient steps ----------------------------------------------------------------------------
-
-
-def total(truth):
-    """Return n F, whose gradients the blocks follow."""
-    return truth.separated_loss() * len(truth.y)
-
-
-def replaced(truth, group, l):
-    """Return n F as a function of one variable."""
-    arrays, kept = getattr(truth, group), getattr(truth, group)[l]
-
-    def function(value):
-        arrays[l] = value
-        result = total(truth)
-        arrays[l] = kept
-        return result
-
-    return function
-
-
-def assert_parallel(change, gradient, rtol=1e-6):
-    """Check that `change` is a positive multiple of ``-gradient`` and return the multiple."""
-    step = -np.sum(change * gradient) / np.sum(gradient**2)
-    assert step > 0
-    assert np.abs(change + step * gradient).max() <= rtol * step * np.abs(gradient).max()
-    return step
 
 
 small = {} if JIT_ENABLED else {"n": 5, "rows": 2}

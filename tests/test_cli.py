@@ -74,7 +74,8 @@ def test_an_installation_without_experiments_says_so(tmp_path, monkeypatch, caps
 
 def test_arguments_reach_the_experiment(asked, capsys):
     line = (
-        "reproduce circle --out o --quick --rows 4,1 --seeds 2 --sweeps 7 --threads 1 --solver s"
+        "reproduce circle --out o --quick --rows 4,1 --seeds 2 --sweeps 7 --threads 1 --solver s "
+        "--data d"
     )
     assert cli.main(line.split()) == 0
     (options,) = asked
@@ -83,6 +84,7 @@ def test_arguments_reach_the_experiment(asked, capsys):
     assert options.rows == [4, 1]
     assert (options.seeds, options.sweeps, options.threads) == (2, 7, 1)
     assert options.solver == "s"
+    assert options.data == Path("d")
     assert capsys.readouterr().out == "the report ±▼\n"
 
 
@@ -91,7 +93,7 @@ def test_defaults_are_the_experiments_own(asked):
     (options,) = asked
     assert not options.quick
     assert options.rows is options.seeds is options.sweeps is options.threads is None
-    assert options.solver == "alternating"
+    assert options.solver is options.data is None
 
 
 @pytest.mark.parametrize(
@@ -125,13 +127,17 @@ def test_incomplete_commands(arguments, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("--rows 1,6", ["--rows", "6", "1, 2, 3, 4, 5"]),
-        ("--solver newton", ["--solver", "'newton'", "alternating"]),
+        ("circle --rows 1,6", ["--rows", "6", "Table 5.1", "1, 2, 3, 4, 5"]),
+        ("circle --solver newton", ["--solver", "'newton'", "alternating"]),
+        ("circle --data somewhere", ["--data", "draws its own points", "leave it out"]),
+        ("mnist --rows 1,10", ["--rows", "10", "Table 5.3"]),
+        ("mnist --solver newton", ["--solver", "'newton'", "unknown", "measured-sweeps"]),
+        ("mnist --solver quasi-newton", ["--solver", "cannot train", "measured-sweeps"]),
     ],
 )
 def test_values_that_the_experiment_refuses(arguments, words, tmp_path, capsys):
     out = tmp_path / "out"
-    assert cli.main(["reproduce", "circle", "--out", str(out), *arguments.split()]) == 2
+    assert cli.main(["reproduce", *arguments.split(), "--out", str(out)]) == 2
     message = capsys.readouterr().err
     assert all(word in message for word in words), message
     assert not out.exists()

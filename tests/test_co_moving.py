@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from contract import check_contract, variables
 from reference import (
     ACTIVATIONS,
     Reference,
@@ -12,7 +13,6 @@ from reference import (
     softmax,
     targets,
 )
-from test_block_contract import check_contract, variables
 
 from lysep_fast import train
 from lysep_fast.blocks import CoMovingWeights, JointAuxiliaries, NewtonOutput

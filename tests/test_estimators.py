@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from lysep_fast import LySepClassifier, Status, train
+from lysep_fast import LySepClassifier, LySepConvClassifier, Status, train
 from lysep_fast.kernels._jit import JIT_ENABLED
 
 HIDDEN, SWEEPS = ((6,), 15) if JIT_ENABLED else ((2,), 3)
@@ -248,6 +248,7 @@ def test_bad_parameters_are_refused_by_fit_not_by_the_constructor(blobs, name, v
     [
         LySepClassifier((8,), max_iter=40, random_state=0, n_threads=1),
         LySepClassifier((), max_iter=40, random_state=0, n_threads=1, output_bias=True),
+        LySepConvClassifier((3,), hidden_layer_sizes=(8,), random_state=0, n_threads=1),
     ]
 )
 def test_scikit_learn_finds_nothing_to_object_to(estimator, check):

@@ -57,10 +57,11 @@ def test_the_estimator_says_what_to_install_without_scikit_learn():
 
 
 def test_the_public_names_exist_and_are_listed():
-    assert {"LySepClassifier", "Network", "Result", "Status", "train"} <= set(lysep_fast.__all__)
+    names = {"LySepClassifier", "LySepConvClassifier", "Network", "Result", "Status", "train"}
+    assert names <= set(lysep_fast.__all__)
     assert set(lysep_fast.__all__) <= set(dir(lysep_fast))
     for name in lysep_fast.__all__:
-        if name != "LySepClassifier":
+        if not name.endswith("Classifier"):
             assert getattr(lysep_fast, name) is not None
 
 
@@ -79,6 +80,11 @@ for solver in ("alternating", "quasi-newton", "mini-batch"):
 for options in ({"line_search": "matrix", "bias": "joint"}, {"variant": "co-moving"}):
     train(X.astype(DTYPE), y, hidden_layer_sizes=(4, 4), max_iter=2, solver="alternating",
           solver_options=options)
+images = np.random.default_rng(0).normal(size=(80, 6, 6)).astype(DTYPE)
+for solver in ("alternating", "quasi-newton", "mini-batch", "measured-sweeps"):
+    options = {"batch_size": 20} if solver == "alternating" else {}
+    train(images, y, conv_channels=(2, 3), hidden_layer_sizes=(4,), max_iter=2, solver=solver,
+          solver_options=options).predict(images)
 """
 
 
@@ -88,12 +94,12 @@ def test_a_second_process_compiles_nothing(tmp_path):
     def cached():
         return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb[ci]")}
 
-    def fit(dtype):
-        python(FIT.replace("DTYPE", f"np.{dtype}"), NUMBA_CACHE_DIR=str(tmp_path))
+    def fit(code, dtype):
+        python(code.replace("DTYPE", f"np.{dtype}"), NUMBA_CACHE_DIR=str(tmp_path))
         return cached()
 
-    first = fit("float64")
+    first = fit(FIT, "float64")
     assert len(first) > 5
-    assert fit("float64") == first
+    assert fit(FIT, "float64") == first
     # The measure sees a compilation: float32 was not in the cache yet.
-    assert len(fit("float32")) > len(first)
+    assert len(fit(FIT[: FIT.index("for options")], "float32")) > len(first)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import ACTIVATIONS
+from reference import ACTIVATIONS, pooling_matrix
 
 from lysep_fast.features import Activation, PooledActivation
 from lysep_fast.kernels import ACTIVATION_CODES, LIPSCHITZ
@@ -36,17 +36,6 @@ def draw(feature, rows, dtype):
     rng = np.random.default_rng(3)
     A = rng.normal(size=(rows, feature.n_inputs)).astype(dtype)
     return A, rng.normal(size=(rows, feature.n_outputs)).astype(dtype)
-
-
-def pooling_matrix(feature):
-    """Return the pooling as an explicit matrix, ``(n_outputs, n_inputs)``."""
-    (channels, height, width), (ph, pw) = feature.image_shape, feature.pool_size
-    P = np.zeros((feature.n_outputs, feature.n_inputs))
-    pixel = np.arange(feature.n_inputs).reshape(channels, height, width)
-    for row, (c, i, j) in enumerate(np.ndindex(feature.output_shape)):
-        cell = pixel[c, i * ph : (i + 1) * ph, j * pw : (j + 1) * pw]
-        P[row, cell.ravel()] = 1 / (ph * pw)
-    return P
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -6,6 +6,7 @@ from .co_moving_weights import CoMovingWeights
 from .joint_auxiliaries import JointAuxiliaries
 from .newton_output import NewtonOutput
 from .output import OutputWeights
+from .output_least_squares import OutputLeastSquares
 from .weights import LayerWeights
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "JointAuxiliaries",
     "LayerWeights",
     "NewtonOutput",
+    "OutputLeastSquares",
     "OutputWeights",
     "Step",
 ]

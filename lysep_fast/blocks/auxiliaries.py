@@ -76,7 +76,7 @@ class _LossAbove:
         self.loss.squares_gradient(U, self.rows, value, U)
         value = value.astype(np.float64)
         # Half the curvature bound of e_n^2 in the logits, in units of nu.
-        self.curvature = 2.0 + np.sqrt(value)
+        self.curvature = self.loss.half_curvature(value)
         G = self.layer.adjoint(U, self.W, self.ws.array("G", S.shape, S.dtype))
         return value, G
 

@@ -74,7 +74,9 @@ class OutputWeights:
         c_L, decay = objective.ridge(L, state), objective.decay
         grad_W, grad_b, curvature = self._gradient(problem, state)
         W, b = state.W[L], state.b[L]
-        grad_W += 2.0 * (c_L + decay) * W
+        # The norm of W_L includes that of a pooling below it.
+        ridge = objective.ridge_diagonal(L, c_L, decay)
+        grad_W += 2.0 * ridge * W
         if not np.any(grad_W) and not np.any(grad_b):
             return False, 0
         f = state.e2 + objective.weight_cost(L, W, c_L, decay)
@@ -90,7 +92,8 @@ class OutputWeights:
 
         start = self.start
         if start is None:
-            start = self.growth * self.last_step or 1.0 / (curvature + 2.0 * (c_L + decay))
+            first = 1.0 / (curvature + 2.0 * float(np.max(ridge)))
+            start = self.growth * self.last_step or first
         search = backtrack(value, f, start, self.shrink, self.max_trials)
         if search.accepted:
             state.W[L][...], state.b[L][...] = candidate(search.step)
@@ -116,9 +119,10 @@ class OutputWeights:
             e2 = ws.array("value", (A.shape[0],), A.dtype)
             problem.loss.squares_gradient(U, rows, e2, U)
             U = problem.loss.weigh(U, rows, U)
-            # e_n^2 has curvature at most 2 |p - t|^2 + 2 e_n <= 4 + 2 e_n in the logits.
             squares = np.einsum("ij,ij->i", S, S) + float(network.output_bias)
-            bound = float(np.dot(problem.loss.weigh(squares, rows), 4.0 + 2.0 * np.sqrt(e2)))
+            bound = float(
+                np.dot(problem.loss.weigh(squares, rows), 2.0 * problem.loss.half_curvature(e2))
+            )
             G = layer.correlation(U, S, ws.array("G", layer.weight_shape, S.dtype))
             return G, U.sum(axis=0, dtype=np.float64), bound
 

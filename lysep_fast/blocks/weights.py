@@ -23,16 +23,17 @@ from ..linalg.least_squares import (
     solve_well_conditioned,
     triangular_factor,
 )
-from ..losses import CrossEntropy
+from ..losses import Loss
 from ..objective import Problem
 from ..parallel import Workspace, row_blocks
 from ..state import State
 from .base import Step
 
-__all__ = ["BIAS_MODES", "LayerWeights"]
+__all__ = ["BIAS_MODES", "DAMPING", "LayerWeights"]
 
 BIAS_MODES = ("after", "joint", "none")
-_DAMPING = (1.0, 0.25, 0.0625)
+#: Shares of a step that are tried in turn.
+DAMPING = (1.0, 0.25, 0.0625)
 
 
 class LayerWeights:
@@ -86,7 +87,7 @@ class LayerWeights:
         sure = solution.method == "cholesky" and solution.rcond > limit
         sure = sure and objective.norm != "spectral"
         before = state.r2[l] + objective.weight_cost(l, state.W[l], eta, decay)
-        for trials, share in enumerate(_DAMPING, start=1):
+        for trials, share in enumerate(DAMPING, start=1):
             W = (state.W[l] + share * dW).astype(state.W[l].dtype, copy=False)
             cost = objective.weight_cost(l, W, eta, decay)
             step = (share * dW, share * db)
@@ -95,7 +96,7 @@ class LayerWeights:
                 state.nu[l], state.W[l][...] = objective.squared_norm(l, W), W
                 state.b[l] += share * db
                 return Step(self.name, share, float(trials), solution.method, solution.rcond)
-        return Step(self.name, 0.0, float(len(_DAMPING)), solution.method, solution.rcond)
+        return Step(self.name, 0.0, float(len(DAMPING)), solution.method, solution.rcond)
 
     def _decay(self, problem: Problem, state: State) -> float:
         """Return ``n alpha / (2 w_l)``; infinite when decay meets a weight of zero."""
@@ -104,6 +105,10 @@ class LayerWeights:
             return 0.0
         w = float(problem.objective.weights(state.nu)[self.layer])
         return decay / w if w > 0.0 else np.inf
+
+    def _residual(self, problem: Problem, state: State, rows: slice, ws: Workspace) -> np.ndarray:
+        """Return the residual of a block of rows."""
+        return state.R[self.layer][rows]
 
     def _sums(
         self, problem: Problem, state: State, dtype: np.dtype
@@ -118,7 +123,7 @@ class LayerWeights:
         known_gram = problem.input_gram if l == 1 else None
 
         def task(rows: slice, ws: Workspace) -> tuple[np.ndarray, ...]:
-            A, R = state.A[l - 1][rows], state.R[l][rows]
+            A, R = state.A[l - 1][rows], self._residual(problem, state, rows, ws)
             S = network.feature(l - 1, A, ws)
             s_sum, r_sum = loss.weighted_sum(S, rows), loss.weighted_sum(R, rows)
             S, R = _rooted(loss, _cast(S, dtype, "S", ws), _cast(R, dtype, "R", ws), rows, ws)
@@ -213,7 +218,7 @@ class LayerWeights:
         columns = p + int(joint)
 
         def stack(rows: slice, ws: Workspace) -> np.ndarray:
-            A, R = state.A[l - 1][rows], state.R[l][rows]
+            A, R = state.A[l - 1][rows], self._residual(problem, state, rows, ws)
             stacked = ws.array("stacked", (len(A) * positions, columns + m), np.float64)
             stacked[:, :p] = layer.patch_matrix(network.feature(l - 1, A, ws))
             stacked[:, p:columns] = 1.0
@@ -234,10 +239,11 @@ class LayerWeights:
         height = -(-height // positions)
         blocks = row_blocks(problem.n_samples, height)
         parts = problem.team.map(task, row_blocks(len(blocks), -(-len(blocks) // 16)))
-        below = np.zeros((p, columns + m))
-        if np.all(damping > 0.0):
-            below[:, :p] = np.diag(np.sqrt(damping))
-            below[:, columns:] = -(ridge / np.sqrt(damping))[:, None] * state.W[l].T
+        below, root = np.zeros((p, columns + m)), np.sqrt(damping)
+        # Taps that never see the image cost nothing in the Frobenius norm: their rows are zero.
+        shift = np.divide(ridge, root, out=np.zeros(p), where=root > 0.0)
+        below[:, :p] = np.diag(root)
+        below[:, columns:] = -shift[:, None] * state.W[l].T
         return merge_triangular([*parts, below], columns)
 
     def _shift(
@@ -278,7 +284,7 @@ def _cast(array: np.ndarray, dtype: np.dtype, name: str, ws: Workspace) -> np.nd
 
 
 def _rooted(
-    loss: CrossEntropy, S: np.ndarray, R: np.ndarray, rows: slice, ws: Workspace
+    loss: Loss, S: np.ndarray, R: np.ndarray, rows: slice, ws: Workspace
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of S and R times ``sqrt(c_n)``, in workspace memory of their own."""
     if loss.sample_weight is None:

@@ -2,5 +2,6 @@
 
 from .conv import LySepConvClassifier
 from .dense import LySepClassifier
+from .regressor import LySepRegressor
 
-__all__ = ["LySepClassifier", "LySepConvClassifier"]
+__all__ = ["LySepClassifier", "LySepConvClassifier", "LySepRegressor"]

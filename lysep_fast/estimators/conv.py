@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from ..images import image_rows
+from ..images import image_rows, is_images, rows_like
 from ..result import HistoryRow
 from ._classifier import NetworkClassifier
 
@@ -175,14 +173,16 @@ class LySepConvClassifier(NetworkClassifier):
             If the data or a parameter is unusable; the message names it.
         """
         self._shape = None
-        if _dimensions(X) > 2:
+        if is_images(X):
             self._shape = image_rows(X, self.image_shape)[1]
         super().fit(X, y, sample_weight)
+        # What predictions are for, also when rows of pixels were given.
+        self._shape = getattr(self.result_.network.layer(1), "image_shape", None)
         return self
 
     def _rows(self, X: Any) -> Any:
         """Return images as rows; they need the shape of the training images."""
-        return image_rows(X, self._shape)[0] if _dimensions(X) > 2 else X
+        return X if self._shape is None else rows_like(X, self._shape)
 
     def _arguments(self) -> dict[str, Any]:
         """Return the arguments of `train`: rows of pixels need the shape they came from."""
@@ -190,9 +190,3 @@ class LySepConvClassifier(NetworkClassifier):
         if self._shape is not None:
             arguments["image_shape"] = self._shape
         return arguments
-
-
-def _dimensions(X: Any) -> int:
-    """Return the number of dimensions of tables, arrays and nested lists."""
-    shape = getattr(X, "shape", None)
-    return len(shape) if isinstance(shape, tuple) else np.asarray(X).ndim

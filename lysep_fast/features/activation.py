@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..kernels.activation import (
@@ -60,3 +62,9 @@ class Activation:
 
     def __repr__(self) -> str:
         return f"Activation({self.name!r})"
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, Activation) and self.code == other.code
+
+    def __hash__(self) -> int:
+        return hash(self.code)

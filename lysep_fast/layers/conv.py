@@ -103,7 +103,7 @@ class Convolution:
         if self.stride != (1, 1) or not all(taps % 2 for taps in self.kernel_size):
             raise ValueError(
                 f'padding="same" needs stride 1 and an odd kernel, got stride={self.stride} and '
-                f"kernel_size={self.kernel_size}: give the padding as two integers"
+                f"kernel_size={self.kernel_size}: give the padding as a number"
             )
         return tuple(taps // 2 for taps in self.kernel_size)
 
@@ -200,7 +200,7 @@ class Convolution:
         images = np.pad(images, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
         windows = np.lib.stride_tricks.sliding_window_view(images, (kh, kw), axis=(2, 3))
         windows = windows[:, :, ::sh, ::sw].transpose(0, 2, 3, 1, 4, 5)
-        return windows.reshape(len(images) * self.n_positions, -1)
+        return windows.reshape(len(images) * self.n_positions, self.weight_shape[1])
 
     def add_bias(self, Z: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Add ``b[c]`` to every position of channel c of `Z`, ``(rows, n_outputs)``, in place."""

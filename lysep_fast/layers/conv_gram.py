@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -119,7 +120,7 @@ def _strips(
 
 def _corner(pixels: np.ndarray) -> np.ndarray:
     """Return the products of the pixels of one corner of all images and channels."""
-    pixels = pixels.reshape(len(pixels), -1)
+    pixels = pixels.reshape(len(pixels), math.prod(pixels.shape[1:]))  # also of no samples
     total = np.zeros((pixels.shape[1], pixels.shape[1]))
     for first in range(0, len(pixels), _CORNER_ROWS):
         block = pixels[first : first + _CORNER_ROWS]

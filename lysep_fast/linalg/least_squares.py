@@ -23,6 +23,7 @@ __all__ = [
     "Solution",
     "merge_triangular",
     "solve_normal_equations",
+    "solve_triangular",
     "solve_well_conditioned",
     "triangular_factor",
 ]
@@ -90,7 +91,7 @@ def solve_normal_equations(
         V = vectors[:, keep]
         X = ((rhs * scale) @ V / values[keep]) @ V.T * scale
         return Solution(X, "svd", float(rcond), int(np.count_nonzero(keep)))
-    return _solve_triangular(*factorise(), eps)
+    return solve_triangular(*factorise(), eps)
 
 
 def solve_well_conditioned(gram: np.ndarray, rhs: np.ndarray, limit: float) -> Solution | None:
@@ -130,14 +131,28 @@ def _cholesky(
     X = scipy.linalg.cho_solve(
         (factor, True), (rhs * scale).T, overwrite_b=True, check_finite=False
     )
-    solution = Solution(
-        np.ascontiguousarray(X.T * scale), "cholesky", float(rcond), gram.shape[0]
-    )
+    solution = Solution(np.ascontiguousarray(X.T * scale), "cholesky", float(rcond), gram.shape[0])
     return solution, float(rcond), scaled, scale
 
 
-def _solve_triangular(T: np.ndarray, Z: np.ndarray, eps: float) -> Solution:
-    """Solve ``T X' = Z`` by substitution, or by a truncated SVD when T is near-singular."""
+def solve_triangular(T: np.ndarray, Z: np.ndarray, eps: float) -> Solution:
+    """Solve ``T X' = Z`` by substitution, or by a truncated SVD when T is near-singular.
+
+    Parameters
+    ----------
+    T : ndarray of float64, shape (p, p)
+        Upper triangular factor.
+    Z : ndarray of float64, shape (p, m)
+        Right-hand sides as columns.
+    eps : float
+        Rounding unit of the data; below ``p eps`` the estimated reciprocal condition of T, its
+        columns scaled to unit length, counts as rank-deficient.
+
+    Returns
+    -------
+    Solution
+        X has shape (m, p).
+    """
     p = T.shape[0]
     norms = np.sqrt(np.sum(T * T, axis=0))
     scale = np.where(norms > 0.0, norms, 1.0) ** -1.0

@@ -1,5 +1,8 @@
 """Losses at the end of the chain: value and gradient in the surrogate output."""
 
+from .base import Loss
 from .cross_entropy import CrossEntropy
+from .pde_residual import PdeResidual
+from .squared_error import SquaredError
 
-__all__ = ["CrossEntropy"]
+__all__ = ["CrossEntropy", "Loss", "PdeResidual", "SquaredError"]

@@ -20,11 +20,12 @@ from ..kernels.softmax import (
     squared_cross_entropy_gradient_into,
 )
 from ..parallel import Workspace
+from .base import Loss
 
 __all__ = ["CrossEntropy"]
 
 
-class CrossEntropy:
+class CrossEntropy(Loss):
     """Cross-entropy of integer class labels against targets that may be smoothed.
 
     With the share s, ``t_n = (1 - s) onehot(y_n) + s/K``, and the weights ``c_n``,
@@ -46,6 +47,9 @@ class CrossEntropy:
         The share s.  None leaves the choice to the solver; here it counts as 0.
     """
 
+    name, score_name = "cross-entropy", "accuracy"
+    quadratic, slope, step_scale = False, 2.0, 1.0
+
     def __init__(
         self,
         y: np.ndarray,
@@ -53,9 +57,7 @@ class CrossEntropy:
         sample_weight: np.ndarray | None = None,
         label_smoothing: float | None = None,
     ) -> None:
-        self.y = y
-        self.n_outputs = int(n_outputs)
-        self.sample_weight = sample_weight
+        super().__init__(y, n_outputs, sample_weight)
         self.label_smoothing = label_smoothing
 
     @property
@@ -73,16 +75,20 @@ class CrossEntropy:
         return float(-own * np.log(own) - (self.n_outputs - 1) * rest * np.log(rest))
 
     @property
-    def total_weight(self) -> float:
-        """``sum_n c_n``."""
-        if self.sample_weight is None:
-            return float(len(self.y))
-        return float(np.sum(self.sample_weight, dtype=np.float64))
+    def synchronised_constant(self) -> float:
+        """C where all residuals are zero: the root of the mean weight, by Cauchy-Schwarz."""
+        return float(np.sqrt(self.total_weight / len(self.y)))
 
     def take(self, rows: Any) -> CrossEntropy:
         """Return the loss of a subset of the samples, given by a slice or by indices."""
         weight = None if self.sample_weight is None else self.sample_weight[rows]
         return CrossEntropy(self.y[rows], self.n_outputs, weight, self.label_smoothing)
+
+    def smoothed(self, share: float) -> CrossEntropy:
+        """Return the loss with label smoothing `share` unless it has a choice of its own."""
+        if self.label_smoothing is not None:
+            return self
+        return CrossEntropy(self.y, self.n_outputs, self.sample_weight, share)
 
     # --- sample losses, not weighted ----------------------------------------------------------
 
@@ -122,6 +128,10 @@ class CrossEntropy:
             squared_cross_entropy_gradient_into(U, self.y[rows], value, G)
         np.square(value, out=value)
 
+    def half_curvature(self, squares: np.ndarray) -> np.ndarray:
+        """Return ``2 + e_n``: e_n^2 has curvature at most ``2 |p - t|^2 + 2 e_n``."""
+        return 2.0 + np.sqrt(squares)
+
     def curvature(
         self, G: np.ndarray, y: np.ndarray, e: np.ndarray, size: np.ndarray, v: np.ndarray
     ) -> None:
@@ -130,28 +140,6 @@ class CrossEntropy:
         if self.smoothing:
             spread = self.smoothing * (1.0 - 1.0 / self.n_outputs)
             smoothed_curvature_rows(G, y, e, spread, size, v)
-
-    # --- sample weights -----------------------------------------------------------------------
-
-    def weigh(
-        self, values: np.ndarray, rows: Any, out: np.ndarray | None = None, *, root: bool = False
-    ) -> np.ndarray:
-        """Return ``c_n values_n``, or ``sqrt(c_n) values_n``, of the rows.
-
-        Without sample weights that is `values` itself, and `out` is not used.
-        """
-        if self.sample_weight is None:
-            return values
-        c = self.sample_weight[rows]
-        if root:
-            c = np.sqrt(c)
-        return np.multiply(values, c if values.ndim == 1 else c[:, None], out=out)
-
-    def weighted_sum(self, values: np.ndarray, rows: Any) -> Any:
-        """Return ``sum_n c_n values_n`` over the rows in float64, column by column."""
-        if self.sample_weight is None:
-            return values.sum(axis=0, dtype=np.float64)
-        return np.dot(self.sample_weight[rows].astype(np.float64), values)
 
     # --- the true network ---------------------------------------------------------------------
 
@@ -229,3 +217,28 @@ class CrossEntropy:
         if self.sample_weight is None:
             return float(correct_count(U, self.y[rows]))
         return float(np.dot(self.sample_weight[rows], np.argmax(U, axis=1) == self.y[rows]))
+
+    # --- mini-batches -------------------------------------------------------------------------
+
+    def batch_gradient(self, U: np.ndarray, rows: slice, e: np.ndarray, squared: bool) -> float:
+        """Overwrite the logits with ``c_n (P - t)``, or ``2 c_n e_n (P - t)``.
+
+        Writes the losses ``e_n``, not smoothed, and returns the weighted hits.
+        """
+        y, correct = self.y[rows], self._correct(U, rows)
+        into = squared_cross_entropy_gradient_into if squared else cross_entropy_gradient_into
+        into(U, y, e, U)
+        if self.smoothing:
+            soften_into(U, y, self.smoothing)
+        self.weigh(U, rows, U)
+        return correct
+
+    def reported(self, e: np.ndarray) -> tuple[float, float]:
+        """Return the weighted sums of ``e_n`` and of ``e_n^2``, in float64."""
+        e = e.astype(np.float64)
+        c = np.ones_like(e) if self.sample_weight is None else self.sample_weight
+        return float(np.dot(c, e)), float(np.dot(c, e * e))
+
+    def score(self, loss: float, hits: float) -> float:
+        """Return the accuracy."""
+        return hits

@@ -10,13 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..kernels.batch import add_into, soften_into
-from ..kernels.softmax import (
-    correct_count,
-    cross_entropy_gradient_into,
-    squared_cross_entropy_gradient_into,
-)
-from ..losses import CrossEntropy
+from ..kernels.batch import add_into
+from ..losses import Loss
 from ..network import Network
 from ..parallel import Team, Workspace
 from .stages import make_stages, stage_shapes
@@ -136,9 +131,7 @@ class BatchPass:
         self.sizes = np.zeros(network.depth + 1)
         self.correct = 0.0
 
-    def __call__(
-        self, index: np.ndarray, loss: CrossEntropy, rows: slice, *, grams: bool
-    ) -> float:
+    def __call__(self, index: np.ndarray, loss: Loss, rows: slice, *, grams: bool) -> float:
         """Run over the samples ``index[rows]``, whose targets are the `rows` of `loss`.
 
         Returns
@@ -162,9 +155,7 @@ class BatchPass:
         self.sizes = sum((piece.sizes for piece in pieces[1:]), pieces[0].sizes)
         return self._reduce(grams)
 
-    def _run(
-        self, piece: _Piece, index: np.ndarray, loss: CrossEntropy, rows: slice, grams: bool
-    ) -> None:
+    def _run(self, piece: _Piece, index: np.ndarray, loss: Loss, rows: slice, grams: bool) -> None:
         """Run over one piece."""
         L, W, features = len(self.layers) - 1, self.layers, self.network.features
         stages, count = piece.stages, rows.stop - rows.start
@@ -174,7 +165,7 @@ class BatchPass:
             stages[l - 1].product(W[l], count)
             stages[l - 1].activate(features[l], stages[l], count)
         delta = stages[L - 1].product(W[L], count)
-        self._output_gradient(piece, delta, loss, rows)
+        piece.correct = loss.batch_gradient(delta, rows, self.losses[rows], self.squared)
         for l in range(L, 0, -1):
             stage = stages[l - 1]
             piece.sizes[l] = np.vdot(delta, delta)
@@ -183,26 +174,6 @@ class BatchPass:
                 stage.gram(count, weight, piece.grams[l])
             if l > 1:
                 delta = stages[l - 2].back(features[l - 1], stage, delta, W[l])
-
-    def _output_gradient(
-        self, piece: _Piece, U: np.ndarray, loss: CrossEntropy, rows: slice
-    ) -> None:
-        """Overwrite the logits with the derivative of the weighted losses.
-
-        It is ``c_n (P - Y)``, Y the smoothed target, or ``2 c_n e_n (P - Y)``.
-        """
-        y = loss.y[rows]
-        weight = None if loss.sample_weight is None else loss.sample_weight[rows]
-        if weight is None:
-            piece.correct = float(correct_count(U, y))
-        else:
-            piece.correct = float(np.dot(weight, np.argmax(U, axis=1) == y))
-        into = squared_cross_entropy_gradient_into if self.squared else cross_entropy_gradient_into
-        into(U, y, self.losses[rows], U)
-        if loss.label_smoothing:
-            soften_into(U, y, loss.label_smoothing)
-        if weight is not None:
-            U *= weight[:, None]
 
     def _reduce(self, grams: bool) -> float:
         """Add the other pieces to the first, in order; return ``||gradient_1||^2``."""

@@ -17,9 +17,12 @@ class LimitedMemory:
     ----------
     history : int
         Number of pairs kept.
+    min_curvature : float
+        Smallest cosine of the angle between step and change of gradient of a pair that is kept.
     """
 
-    def __init__(self, history: int = 10) -> None:
+    def __init__(self, history: int = 10, min_curvature: float = 1e-10) -> None:
+        self.min_curvature = min_curvature
         self.pairs: deque[tuple[np.ndarray, np.ndarray, float]] = deque(maxlen=history)
 
     def forget(self) -> None:
@@ -29,7 +32,7 @@ class LimitedMemory:
     def remember(self, s: np.ndarray, y: np.ndarray) -> bool:
         """Keep the pair (step, change of gradient) if its curvature is safely positive."""
         curvature = float(np.dot(s, y))
-        if not curvature > 1e-10 * float(np.linalg.norm(s) * np.linalg.norm(y)):
+        if not curvature > self.min_curvature * float(np.linalg.norm(s) * np.linalg.norm(y)):
             return False
         self.pairs.append((s, y, curvature))
         return True

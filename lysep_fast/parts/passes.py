@@ -3,8 +3,8 @@
 One block goes through the whole network and back while it is in cache; nothing of the size of the
 data is stored.  Per layer the pass sums, over samples with weights c_n,
 
-    gradient   sum_n c_n delta_{l,n} [S_{l-1,n}, 1]         delta_L = P - t
-    Gram       sum_n c_n q_n [S_{l-1,n}, 1]'[S_{l-1,n}, 1]  q_n = 1 - p_{y_n}
+    gradient   sum_n c_n delta_{l,n} [S_{l-1,n}, 1]         delta_L = P - t,  or 2 (U - T)
+    Gram       sum_n c_n q_n [S_{l-1,n}, 1]'[S_{l-1,n}, 1]  q_n = 1 - p_{y_n},  or 1
     size       sum_n |c_n delta_{l,n}|^2
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..losses import CrossEntropy
+from ..losses import Loss
 from ..network import Layer, Network
 from ..parallel import Team, Workspace, sample_blocks
 from .parameters import Parameters
@@ -31,18 +31,18 @@ class Batch:
     ----------
     X : ndarray, shape (k, d)
         Inputs, C-contiguous.
-    loss : CrossEntropy
+    loss : Loss
         Loss bound to the k targets.
     blocks : list of slice
         Fixed sample blocks.
     """
 
     X: np.ndarray
-    loss: CrossEntropy
+    loss: Loss
     blocks: list[slice]
 
     @classmethod
-    def make(cls, X: np.ndarray, loss: CrossEntropy, network: Network) -> Batch:
+    def make(cls, X: np.ndarray, loss: Loss, network: Network) -> Batch:
         """Cut the samples into blocks that suit the network's widths."""
         return cls(X, loss, sample_blocks(len(X), max(network.widths[1:]), X.itemsize))
 

@@ -12,6 +12,8 @@ __all__ = ["EvaluationMean", "Subsets"]
 class Subsets:
     """Draws subsets without replacement until the samples are used up, then shuffles anew.
 
+    A subset whose samples all have the weight 0 has nothing to teach and is passed over.
+
     Parameters
     ----------
     n_samples : int
@@ -22,6 +24,8 @@ class Subsets:
         Draws that return the same subset before the next one comes.
     rng : numpy.random.Generator
         Source of randomness.
+    weight : ndarray, shape (n_samples,), optional
+        Weights of the samples.
 
     Attributes
     ----------
@@ -32,13 +36,19 @@ class Subsets:
     """
 
     def __init__(
-        self, n_samples: int, size: int, refresh_every: int, rng: np.random.Generator
+        self,
+        n_samples: int,
+        size: int,
+        refresh_every: int,
+        rng: np.random.Generator,
+        weight: np.ndarray | None = None,
     ) -> None:
         self.n_samples, self.size = n_samples, min(size, n_samples)
         self.refresh_every, self.rng = refresh_every, rng
         self.order = np.arange(n_samples)
         self.rows = slice(n_samples, n_samples)
         self._age = 0
+        self._heavy = None if weight is None or not np.any(weight) else weight > 0.0
 
     def draw(self) -> tuple[bool, bool]:
         """Go to the next draw; return whether the subset is new, and the permutation too."""
@@ -46,12 +56,19 @@ class Subsets:
         self._age += 1
         if not fresh:
             return False, False
+        shuffled = self._advance()
+        while self._heavy is not None and not np.any(self._heavy[self.order[self.rows]]):
+            shuffled |= self._advance()
+        return True, shuffled
+
+    def _advance(self) -> bool:
+        """Go to the next subset; return whether the permutation is new."""
         shuffled = self.rows.stop + self.size > self.n_samples
         if shuffled:
             self.order = self.rng.permutation(self.n_samples)
         start = 0 if shuffled else self.rows.stop
         self.rows = slice(start, start + self.size)
-        return True, shuffled
+        return shuffled
 
     def sweeps_of_a_pass(self) -> int:
         """Return the number of draws in which every sample (but a rest) had its turn."""
@@ -59,17 +76,31 @@ class Subsets:
 
 
 class EvaluationMean:
-    """Mean of evaluations over subsets, scaled to all samples."""
+    """Mean of evaluations over subsets, scaled to all samples.
 
-    def __init__(self, n_samples: int) -> None:
-        self.n_samples = n_samples
-        self.sums, self.count = np.zeros(4), 0
+    Subsets count by the weights of their samples: with the same factor on the losses and on
+    their squares ``CE <= C LS`` holds for the means, and no accuracy is above 1.
 
-    def add(self, seen: Evaluation, count: int) -> None:
-        """Take in the sums over `count` samples."""
+    Parameters
+    ----------
+    total_weight : float
+        ``sum_n c_n`` of all samples.
+    """
+
+    def __init__(self, total_weight: float) -> None:
+        self.total_weight = total_weight
+        self.sums, self.weight = np.zeros(4), 0.0
+
+    def add(self, seen: Evaluation, weight: float) -> None:
+        """Take in the sums over samples of the total weight `weight`."""
         self.sums += (seen.loss, seen.squares, seen.correct, seen.objective)
-        self.count += count
+        self.weight += weight
+
+    @property
+    def factor(self) -> float:
+        """What the sums over the subsets are multiplied by."""
+        return self.total_weight / self.weight
 
     def total(self) -> Evaluation:
         """Return the sums that all samples would have at these means."""
-        return Evaluation(*(self.sums * (self.n_samples / self.count)))
+        return Evaluation(*(self.sums * self.factor))

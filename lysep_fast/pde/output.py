@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..linalg.backtracking import backtrack
-from ..linalg.least_squares import _solve_triangular, merge_triangular, triangular_factor
+from ..linalg.least_squares import merge_triangular, solve_triangular, triangular_factor
 from ..parallel import Workspace, row_blocks
 from .jets import JetNetwork, Part
 
@@ -116,7 +116,7 @@ def _increment(
     if ridge is not None:
         parts.append(np.column_stack([np.diag(np.sqrt(ridge)), -np.sqrt(ridge) * w]))
     T, Z = merge_triangular(parts, p)
-    solution = _solve_triangular(T, Z, float(np.finfo(float).eps))
+    solution = solve_triangular(T, Z, float(np.finfo(float).eps))
     step = solution.X[0]
     decrease = float(np.sum((T @ step) ** 2))
     return step, solution.method, solution.rcond, decrease

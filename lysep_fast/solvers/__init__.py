@@ -1,7 +1,7 @@
 """Solvers: short compositions of the shared parts, one idea each."""
 
 from .alternating import Alternating
-from .base import SOLVERS, Solver, choose_solver, make_solver
+from .base import SOLVERS, Solver, choose_init, choose_solver, make_solver
 from .measured import MeasuredSweeps
 from .mini_batch import MiniBatch
 from .quasi_newton import QuasiNewton
@@ -13,6 +13,7 @@ __all__ = [
     "MiniBatch",
     "QuasiNewton",
     "Solver",
+    "choose_init",
     "choose_solver",
     "make_solver",
 ]

@@ -6,6 +6,7 @@
 On subsets of the samples (Algorithm 2) the auxiliaries of a subset are set by a forward pass when
 it is drawn; F of the subset does not rise until the next one is drawn, and memory depends on the
 subset only.  Both variants take sample weights, weight decay and label smoothing into account.
+With the squared error W_L has a closed form, and both take it.
 
 In the literal method a fixed A pins every weight solve through the samples that fit well, so
 hidden layers barely train; where the auxiliaries move along with the weights they do.
@@ -17,9 +18,11 @@ import numpy as np
 
 from ..blocks import (
     Auxiliaries,
+    Block,
     CoMovingWeights,
     LayerWeights,
     NewtonOutput,
+    OutputLeastSquares,
     OutputWeights,
     Step,
 )
@@ -103,6 +106,7 @@ class Alternating:
         "sample_weight",
         "label_smoothing",
         "batch_size",
+        "regression",
     )
 
     def __init__(
@@ -164,12 +168,17 @@ class Alternating:
         self.evaluation = self.separated = None
         if self.batch_size is not None:
             self.subsets = Subsets(
-                problem.n_samples, self.batch_size, self.refresh_every, problem.rng
+                problem.n_samples,
+                self.batch_size,
+                self.refresh_every,
+                problem.rng,
+                problem.loss.sample_weight,
             )
+        output = self._output(problem)
         if self.variant == "paper":
-            self.sweep = self._paper_sweep(problem.network.depth)
+            self.sweep = self._paper_sweep(problem.network.depth, output)
         elif problem.network.depth == 1:
-            self.sweep = Sweep((NewtonOutput(),))
+            self.sweep = Sweep((output,))
         elif any(isinstance(layer, Convolution) for layer in problem.network.layers):
             raise ValueError(
                 "variant='co-moving' works on fully connected networks only; for convolutions "
@@ -177,23 +186,25 @@ class Alternating:
             )
         else:
             weights = CoMovingWeights(mu=self.mu, momentum=self.momentum)
-            self.sweep = Sweep((NewtonOutput(), weights))
+            self.sweep = Sweep((output, weights))
 
     def step(self, problem: Problem, state: State) -> list[Step]:
         """Do one sweep in place, or `report_every` of them on subsets."""
         if self.batch_size is None:
             return self.sweep(problem, state)
-        n, steps = problem.n_samples, []
-        seen, terms = EvaluationMean(n), []
+        steps: list[Step] = []
+        seen, terms, count = EvaluationMean(problem.loss.total_weight), [], 0
         for _ in range(self.report_every or self.subsets.sweeps_of_a_pass()):
             if self.subsets.draw()[0]:
                 self._open(problem, state)
             steps = self.sweep(self.part, self.part_state)
             batch = self.part.batch
             found = evaluate(problem.network, state.W, state.b, batch, problem.team)
-            seen.add(found, len(batch))
+            seen.add(found, batch.loss.total_weight)
             terms.append(self.part.objective.separated_loss(self.part_state))
-        self.evaluation, self.separated = seen.total(), mean_loss(terms)
+            count += len(batch)
+        scale = seen.factor * count / problem.n_samples  # 1 without sample weights
+        self.evaluation, self.separated = seen.total(), mean_loss(terms, scale)
         return steps
 
     def _open(self, problem: Problem, state: State) -> None:
@@ -203,15 +214,23 @@ class Alternating:
         # The lists of weights are shared: sweeps on the subset change those of the run.
         self.part_state = self.part.synchronised_state(state.W, state.b)
 
-    def _paper_sweep(self, depth: int) -> Sweep:
-        """Return the blocks of Algorithm 1 in their order."""
-        output = OutputWeights(
+    def _output(self, problem: Problem) -> Block:
+        """Return the block of W_L: in closed form where the loss allows it."""
+        network = problem.network
+        if problem.loss.quadratic:
+            return OutputLeastSquares(network.depth, network.output_bias, self.proximal)
+        if self.variant == "co-moving":
+            return NewtonOutput()
+        return OutputWeights(
             self.output_step,
             shrink=self.shrink,
             growth=self.output_growth,
             max_trials=self.max_trials,
             steps=self.output_steps,
         )
+
+    def _paper_sweep(self, depth: int, output: Block) -> Sweep:
+        """Return the blocks of Algorithm 1 in their order."""
 
         def auxiliaries(l: int) -> Auxiliaries:
             return Auxiliaries(

@@ -15,10 +15,12 @@ from .measured import MeasuredSweeps
 from .mini_batch import MiniBatch
 from .quasi_newton import QuasiNewton
 
-__all__ = ["SOLVERS", "Solver", "choose_solver", "make_solver"]
+__all__ = ["SOLVERS", "Solver", "choose_init", "choose_solver", "make_solver"]
 
 #: Most features and samples for quasi-newton: in a plane or in space, and on very few samples.
 AUTO_FLAT, AUTO_FEW = (3, 10_000), (20, 199)
+#: Fewest samples in a plane for a regression by quasi-newton.
+AUTO_PLANE = 1000
 
 
 class Solver(Protocol):
@@ -36,7 +38,8 @@ class Solver(Protocol):
     init: str
     #: Sums of the true network over the training data if the last step knows them, else None.
     evaluation: Evaluation | None
-    #: Which of "weights", "alpha", "sample_weight" and "label_smoothing" it can take into account.
+    #: Which of "weights", "alpha", "sample_weight", "label_smoothing", "batch_size" and
+    #: "regression" it can take into account.
     supports: tuple[str, ...]
 
     def start(self, problem: Problem, state: State) -> None:
@@ -56,17 +59,34 @@ SOLVERS: dict[str, type[Any]] = {
 }
 
 
-def choose_solver(n_samples: int, n_features: int) -> str:
+def choose_solver(n_samples: int, n_features: int, loss: str = "cross-entropy") -> str:
     """Return the solver that ``"auto"`` stands for.
 
     Full-batch quasi-Newton steps win in two or three dimensions, where boundaries are sharp, and
     on very few samples, which leave nothing to draw batches from; on more features they fit
-    noise.  The limits are measured (docs/how_to_choose.md).
+    noise.  Noisy numbers are fitted sooner than noisy classes: a regression takes them on a line,
+    and in a plane from 1000 samples on.  The limits are measured (docs/how_to_choose.md,
+    bench/bench_regression.py).
     """
+    if loss != "cross-entropy":
+        most = AUTO_FLAT[1]
+        dense = n_features == 1 or (n_features == 2 and n_samples >= AUTO_PLANE)
+        return "quasi-newton" if dense and n_samples <= most else "mini-batch"
     for most_features, most_samples in (AUTO_FLAT, AUTO_FEW):
         if n_features <= most_features and n_samples <= most_samples:
             return "quasi-newton"
     return "mini-batch"
+
+
+def choose_init(solver: Solver, n_features: int, loss: str) -> str:
+    """Return the initial weights that suit the solver, the data and the loss.
+
+    In few dimensions a regression needs neurons that bend: from nearly linear ones the mini-batch
+    steps do not find sharp waves.
+    """
+    if loss != "cross-entropy" and n_features <= AUTO_FLAT[0]:
+        return solver.init.removesuffix("-small")
+    return solver.init
 
 
 def make_solver(solver: str | Solver, options: dict[str, Any] | None = None) -> Solver:

@@ -95,7 +95,13 @@ class MeasuredSweeps:
     def start(self, problem: Problem, state: State) -> None:
         """Lay out the memory of a run."""
         network, dtype = problem.network, problem.X.dtype
-        self.subsets = Subsets(problem.n_samples, self.batch_size, self.refresh_every, problem.rng)
+        self.subsets = Subsets(
+            problem.n_samples,
+            self.batch_size,
+            self.refresh_every,
+            problem.rng,
+            problem.loss.sample_weight,
+        )
         self.size = self.subsets.size
         self.sweeps = self.report_every or self.subsets.sweeps_of_a_pass()
         self.theta, self.layers = pack_homogeneous(network, state.W, state.b)
@@ -128,12 +134,12 @@ class MeasuredSweeps:
 
     def step(self, problem: Problem, state: State) -> list[Step]:
         """Do `report_every` sweeps in place."""
-        mean = EvaluationMean(problem.n_samples)
+        mean = EvaluationMean(problem.loss.total_weight)
         for _ in range(self.sweeps):
             if self.subsets.draw()[1]:
                 self.loss = problem.loss.take(self.subsets.order)
             self.batch_pass(self.subsets.order, self.loss, self.subsets.rows, grams=True)
-            mean.add(self._seen(self.subsets.rows), self.size)
+            mean.add(*self._seen(self.subsets.rows))
             self._move()
         unpack_homogeneous(self.layers, state.W, state.b)
         self.evaluation = mean.total()
@@ -155,9 +161,10 @@ class MeasuredSweeps:
             self.layers[l] += V
         self.count += 1
 
-    def _seen(self, rows: slice) -> Evaluation:
-        """Return the sums over the subset, at the weights before the step."""
+    def _seen(self, rows: slice) -> tuple[Evaluation, float]:
+        """Return the sums over the subset, at the weights before the step, and its weight."""
         e = self.batch_pass.losses[rows].astype(np.float64)
         c = self.loss.weigh(np.ones_like(e), rows)
         loss = float(np.dot(c, e))
-        return Evaluation(loss, float(np.dot(c, e * e)), self.batch_pass.correct, loss)
+        squares, correct = float(np.dot(c, e * e)), self.batch_pass.correct
+        return Evaluation(loss, squares, correct, loss), float(np.sum(c, dtype=np.float64))

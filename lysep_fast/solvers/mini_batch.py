@@ -22,7 +22,7 @@ import numpy as np
 from ..blocks import Step
 from ..kernels.batch import heavy_ball_into
 from ..layers import Convolution
-from ..losses import CrossEntropy
+from ..losses import Loss
 from ..network import Network
 from ..objective import Problem
 from ..parallel import Workspace
@@ -77,13 +77,13 @@ class MiniBatch:
     averaging : float, optional
         Weight of the past in the average iterate, per step.  Default a horizon ``1/(1 - a)`` of
         one epoch (a quarter with convolutions, which learn faster), within 50 and 1000 steps.
-    average_period : int, default 4
+    average_period : int, default 8
         Steps between iterates that enter the average (the horizon stays).
     metric_averaging : float, default 0.95
         Weight a of the past per Gram matrix.
-    gram_period : int, default 4
+    gram_period : int, default 8
         Steps between Gram matrices, after the first 32 steps.
-    inverse_period : int, default 20
+    inverse_period : int, default 10
         Gram matrices between inverses, in the long run.
     position_power : float, default 0.25
         k of convolutions; 1 would be the literal sweep, which is too timid.
@@ -99,7 +99,7 @@ class MiniBatch:
     synchronised = True
     separated = None
     init = "normalised-small"
-    supports = ("alpha", "sample_weight", "label_smoothing", "batch_size")
+    supports = ("alpha", "sample_weight", "label_smoothing", "batch_size", "regression")
 
     def __init__(
         self,
@@ -112,10 +112,10 @@ class MiniBatch:
         damping: float = 0.1,
         radius: float = 1.0,
         averaging: float | None = None,
-        average_period: int = 4,
+        average_period: int = 8,
         metric_averaging: float = 0.95,
-        gram_period: int = 4,
-        inverse_period: int = 20,
+        gram_period: int = 8,
+        inverse_period: int = 10,
         position_power: float = 0.25,
         monitor: str | None = None,
     ) -> None:
@@ -210,23 +210,17 @@ class MiniBatch:
     def step(self, problem: Problem, state: State) -> list[Step]:
         """Do one epoch in place; the state receives the averaged weights."""
         order = problem.rng.permutation(problem.n_samples)
-        loss = problem.loss.take(order)
-        if loss.label_smoothing is None:
-            loss.label_smoothing = self.label_smoothing
+        loss = problem.loss.take(order).smoothed(self.label_smoothing)
         shortest, correct = 1.0, 0.0
         for rows in self.batches:
             factor = self._batch_step(order, loss, rows, problem.alpha)
             shortest, correct = min(shortest, factor), correct + self.batch_pass.correct
         unpack_homogeneous(self.averaged, state.W, state.b)
         if self.running:
-            e = self.batch_pass.losses.astype(np.float64)
-            c = np.ones_like(e) if loss.sample_weight is None else loss.sample_weight
-            self.evaluation = Evaluation(float(np.dot(c, e)), float(np.dot(c, e * e)), correct)
+            self.evaluation = Evaluation(*loss.reported(self.batch_pass.losses), correct)
         return [Step("theta", shortest, float(len(self.batches)), "mini-batch")]
 
-    def _batch_step(
-        self, order: np.ndarray, loss: CrossEntropy, rows: slice, alpha: float
-    ) -> float:
+    def _batch_step(self, order: np.ndarray, loss: Loss, rows: slice, alpha: float) -> float:
         """Do one step; return the factor of the trust region."""
         count = rows.stop - rows.start
         grams = self.count < _EARLY or self.count % self.gram_period == 0
@@ -246,8 +240,8 @@ class MiniBatch:
         for l, metric in self.metrics.items():
             np.dot(G[l], metric.inverse, out=P[l])
             decrease += self.shares[l] * float(np.vdot(P[l], G[l]))
-        factor = trust_factor(decrease / count**2, self.radius)
-        step = (1.0 - self.momentum) * self.rate * factor / count
+        factor = trust_factor(loss.step_scale**2 * decrease / count**2, self.radius)
+        step = (1.0 - self.momentum) * self.rate * factor * loss.step_scale / count
         for l, w in enumerate(self.layers[1:], 1):
             p = P[l] if l in self.metrics else G[l]
             heavy_ball_into(

@@ -78,7 +78,7 @@ class QuasiNewton:
     synchronised = True
     separated = None
     init = "normalised"
-    supports = ("alpha", "sample_weight", "label_smoothing")
+    supports = ("alpha", "sample_weight", "label_smoothing", "regression")
 
     def __init__(
         self,

@@ -1,0 +1,72 @@
+"""Output layer in closed form, for the squared error.
+
+    f(W) = sum_n c_n |S_n W' + b - T_n|^2 + c_L ||W||^2 + (n alpha / 2) ||W||_F^2,   S = S_{L-1}
+
+This is the subproblem of a hidden layer with the targets as its auxiliary, ``A_L = T``, and the
+weight 1: the residual is ``R_L = T - S W' - b``.  It is not kept as a variable, because no weights
+above multiply its rounding.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..objective import Problem
+from ..parallel import Workspace
+from ..state import State
+from .base import Step
+from .output import surrogate_loss
+from .weights import DAMPING, LayerWeights
+
+__all__ = ["OutputLeastSquares"]
+
+
+class OutputLeastSquares(LayerWeights):
+    """Closed-form update of W_L, and of b_L at once when the network has an output bias.
+
+    Parameters
+    ----------
+    layer : int
+        The depth L of the network.
+    output_bias : bool
+        Whether the network has an output bias.
+    proximal : float
+        See `LayerWeights`.
+    """
+
+    def __init__(self, layer: int, output_bias: bool, proximal: float = 0.0) -> None:
+        super().__init__(layer, "joint" if output_bias else "none", proximal)
+        self.name = "W_L"
+
+    def touches(self, state: State) -> set[str]:
+        """Return the names of the variables an update may change."""
+        return {f"W{self.layer}", f"b{self.layer}"}
+
+    def update(self, problem: Problem, state: State) -> Step:
+        """Solve for the weights in place; F (with its penalty) does not increase.
+
+        f is measured at the solution: a step that rounding spoils is damped, or not taken.
+        """
+        L, objective = self.layer, problem.objective
+        c_L, decay = objective.ridge(L, state), objective.decay
+        ridge = objective.ridge_diagonal(L, c_L, decay)
+        solution, dW, db = self._solve(problem, state, ridge)
+        before = state.e2 + objective.weight_cost(L, state.W[L], c_L, decay)
+        dtype = state.W[L].dtype
+        for trials, share in enumerate(DAMPING, start=1):
+            W = (state.W[L] + share * dW).astype(dtype, copy=False)
+            b = (state.b[L] + share * db).astype(dtype, copy=False)
+            e2 = surrogate_loss(problem, state, W, b)
+            if e2 + objective.weight_cost(L, W, c_L, decay) <= before:
+                state.W[L][...], state.b[L][...] = W, b
+                state.nu[L], state.e2 = objective.squared_norm(L, W), e2
+                return Step(self.name, share, float(trials), solution.method, solution.rcond)
+        return Step(self.name, 0.0, float(len(DAMPING)), solution.method, solution.rcond)
+
+    def _residual(self, problem: Problem, state: State, rows: slice, ws: Workspace) -> np.ndarray:
+        """Return ``T - S W_L' - b_L`` of a block of rows, in workspace memory."""
+        network, L, T = problem.network, self.layer, problem.loss.y[rows]
+        S = network.feature(L - 1, state.A[L - 1][rows], ws, "S below")
+        R = network.layer(L).apply(S, state.W[L], ws.array("T - U", T.shape, T.dtype))
+        R += state.b[L]
+        return np.subtract(T, R, out=R)

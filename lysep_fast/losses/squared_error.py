@@ -1,0 +1,195 @@
+"""Squared error of numeric targets, with sample weights: the least-squares case of the method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..kernels.auxiliaries import row_sums_of_squares
+from ..parallel import Workspace
+from .base import Loss
+
+__all__ = ["SquaredError"]
+
+
+class SquaredError(Loss):
+    """Euclidean distance ``e_n = |U_n - T_n|`` of outputs and targets, used squared.
+
+    The objective and the reported loss are the mean over the samples of ``c_n |U_n - T_n|^2``,
+    summed over the outputs: with one output the mean squared error, and twice what scikit-learn's
+    MLPRegressor reports.  As e_n is 1-Lipschitz in U, with the residuals of the separated loss
+
+        |network - T|_n <= |U - T|_n + sum_l c^(L-l) sqrt(w_l) |R_l|_n,
+
+    and Cauchy-Schwarz gives, sample by sample and so for any weights,
+
+        mean square error of the true network <= C^2 F,     C = sqrt(1 + sum_{k=1..L-1} c^(2k)):
+
+    the root mean square error is at most ``C LS``.
+
+    Parameters
+    ----------
+    T : ndarray, shape (n, K)
+        Targets in the dtype of the inputs, C-contiguous.
+    sample_weight : ndarray of shape (n,), optional
+        Weights ``c_n`` of the samples; None means 1.
+    """
+
+    name, score_name = "squared-error", "r2"
+    quadratic, slope, step_scale = True, 1.0, 0.5
+
+    def __init__(self, T: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
+        super().__init__(T, T.shape[1], sample_weight)
+        self.mean = np.zeros(T.shape[1])
+        self._variance: float | None = None
+
+    @classmethod
+    def standardised(
+        cls, T: np.ndarray, sample_weight: np.ndarray | None, dtype: Any, *, centre: bool
+    ) -> SquaredError:
+        """Return the loss of targets of mean 0 and mean variance 1 over the outputs.
+
+        All outputs have one `unit`: then F, its weights ``w_l`` and the loss are those of the
+        targets as given, divided by ``unit^2``.  Constant targets are only centred.
+
+        Parameters
+        ----------
+        T : ndarray of float64, shape (n, K)
+            Targets as given.
+        sample_weight : ndarray, shape (n,), optional
+            Weights in means and variances.
+        dtype : dtype
+            That of the inputs.
+        centre : bool
+            Whether the output layer has a bias, which takes up the mean.
+        """
+        mean = np.average(T, axis=0, weights=sample_weight)
+        away = T - mean
+        size = float(np.max(np.abs(away)))
+        unit = 1.0
+        # Less than that is the rounding of the mean.
+        if size > 8.0 * np.finfo(np.float64).eps * float(np.max(np.abs(T))):
+            squares = np.average(np.square(away / size), axis=0, weights=sample_weight)
+            unit = size * float(np.sqrt(np.mean(squares))) or 1.0
+        loss = cls(np.ascontiguousarray((away if centre else T) / unit, dtype), sample_weight)
+        loss.unit = unit
+        if centre:
+            loss.mean = mean
+        return loss
+
+    def restore(self, W: list[np.ndarray], b: list[np.ndarray]) -> None:
+        """Fold unit and mean into the output layer (in place), which is exact."""
+        W[-1] *= W[-1].dtype.type(self.unit)
+        b[-1][:] = self.unit * b[-1].astype(np.float64) + self.mean
+
+    def take(self, rows: Any) -> SquaredError:
+        """Return the loss of a subset of the samples, given by a slice or by indices."""
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        part = SquaredError(self.y[rows], weight)
+        part.unit, part.mean = self.unit, self.mean
+        return part
+
+    @property
+    def variance(self) -> float:
+        """Mean over the samples of ``c_n |T_n - mean|^2``, the loss of the best constant."""
+        if self._variance is None:
+            T = self.y.astype(np.float64, copy=False)
+            square = np.square(T - np.average(T, axis=0, weights=self.sample_weight)).sum(axis=1)
+            self._variance = float(self.weighted_sum(square, slice(None))) / len(T)
+        return self._variance
+
+    # --- sample losses, not weighted ----------------------------------------------------------
+
+    def losses(self, U: np.ndarray, y: np.ndarray, e: np.ndarray) -> None:
+        """Write ``e_n = |U_n - y_n|`` to `e`."""
+        e[:] = np.sqrt(_row_squares(U - y))
+
+    def gradient(self, U: np.ndarray, y: np.ndarray, e: np.ndarray, G: np.ndarray) -> None:
+        """Write ``e_n`` to `e` and the unit vectors ``(U - y) / e`` to `G`, zeros where e is 0."""
+        np.subtract(U, y, out=G)
+        root = np.sqrt(_row_squares(G))
+        e[:] = root
+        G *= np.divide(1.0, root, out=np.zeros_like(root), where=root > 0.0)[:, None]
+
+    def squares(self, U: np.ndarray, rows: Any, value: np.ndarray) -> None:
+        """Write ``|U - T|_n^2`` of the rows to `value`."""
+        value[:] = _row_squares(U - self.y[rows])
+
+    def squares_gradient(self, U: np.ndarray, rows: Any, value: np.ndarray, G: np.ndarray) -> None:
+        """Write ``|U - T|_n^2`` to `value` and its gradient ``2 (U - T)`` to `G`."""
+        np.subtract(U, self.y[rows], out=G)
+        value[:] = _row_squares(G)
+        G *= 2.0
+
+    def half_curvature(self, squares: np.ndarray) -> np.ndarray:
+        """Return ones, which is exact."""
+        return np.ones_like(squares)
+
+    def curvature(
+        self, G: np.ndarray, y: np.ndarray, e: np.ndarray, size: np.ndarray, v: np.ndarray
+    ) -> None:
+        """Write ``|G_n|^2`` (1, or 0 where e is 0) to `size` and ones to `v`."""
+        size[:] = _row_squares(G)
+        v[:] = 1.0
+
+    # --- the true network ---------------------------------------------------------------------
+
+    def measure(
+        self, U: np.ndarray, rows: slice, ws: Workspace, doubt: np.ndarray | None = None
+    ) -> tuple[float, float, float, float]:
+        """Return the sum of ``c_n e_n^2`` as loss, squares and objective; there are no hits.
+
+        `doubt`, if given, is overwritten with ``c_n e_n``, half the size of the gradient.
+        """
+        squares = _row_squares(U - self.y[rows])
+        if doubt is not None:
+            doubt[:] = np.sqrt(squares)
+            self.weigh(doubt, rows, doubt)
+        return self._sums(rows, squares)
+
+    def measure_gradient(
+        self, U: np.ndarray, rows: slice, ws: Workspace, G: np.ndarray, doubt: np.ndarray
+    ) -> tuple[float, float, float, float]:
+        """Return the sums of `measure`; write ``2 c_n (U - T)`` to `G` and ``c_n`` to `doubt`."""
+        np.subtract(U, self.y[rows], out=G)
+        squares = _row_squares(G)
+        G *= 2.0
+        doubt[:] = 1.0
+        self.weigh(G, rows, G)
+        self.weigh(doubt, rows, doubt)
+        return self._sums(rows, squares)
+
+    def gradient_bound(self, G: np.ndarray, doubt: np.ndarray, out: np.ndarray) -> None:
+        """Write ``c_n e_n`` to `out`, half the size of the rows of `G`."""
+        out[:] = 0.5 * np.sqrt(_row_squares(G))
+
+    def _sums(self, rows: slice, squares: np.ndarray) -> tuple[float, float, float, float]:
+        total = float(self.weighted_sum(squares, rows))
+        return total, total, 0.0, total
+
+    # --- mini-batches -------------------------------------------------------------------------
+
+    def batch_gradient(self, U: np.ndarray, rows: slice, e: np.ndarray, squared: bool) -> float:
+        """Overwrite the outputs with ``2 c_n (U - T)``, `squared` or not; write ``e_n``."""
+        np.subtract(U, self.y[rows], out=U)
+        e[:] = np.sqrt(_row_squares(U))
+        U *= 2.0
+        self.weigh(U, rows, U)
+        return 0.0
+
+    def reported(self, e: np.ndarray) -> tuple[float, float]:
+        """Return the weighted sum of ``e_n^2``, twice."""
+        total = float(self.weighted_sum(np.square(e, dtype=np.float64), slice(None)))
+        return total, total
+
+    def score(self, loss: float, hits: float) -> float:
+        """Return the coefficient of determination over all outputs, NaN for constant targets."""
+        return 1.0 - loss / self.variance if self.variance > 0.0 else float("nan")
+
+
+def _row_squares(G: np.ndarray) -> np.ndarray:
+    """Return the squared lengths of the rows in float64."""
+    out = np.empty(len(G))
+    row_sums_of_squares(np.ascontiguousarray(G), out)
+    return out

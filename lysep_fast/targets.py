@@ -1,0 +1,88 @@
+"""From targets as given to the loss that is trained, and the split for early stopping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .losses import CrossEntropy, Loss, SquaredError
+from .validation import check_choice, check_labels, check_number, check_targets, check_weights
+
+__all__ = ["LOSSES", "Targets"]
+
+LOSSES = (CrossEntropy.name, SquaredError.name)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Checked targets.
+
+    Attributes
+    ----------
+    loss : Loss
+        The loss bound to them.
+    groups : ndarray of int, shape (n,)
+        Held-out samples are drawn from every group: the classes, or one group of all samples.
+    flat : bool
+        Whether there was one number per sample.
+    """
+
+    loss: Loss
+    groups: np.ndarray
+    flat: bool
+
+    @classmethod
+    def check(
+        cls,
+        loss: Any,
+        y: Any,
+        X: np.ndarray,
+        sample_weight: Any,
+        *,
+        n_classes: int | None,
+        label_smoothing: float | None,
+        output_bias: bool,
+    ) -> Targets:
+        """Return the targets of the named loss.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If they, or an argument that goes with them, are not as `lysep_fast.train` says.
+        """
+        check_choice(loss, "loss", LOSSES)
+        if loss == CrossEntropy.name:
+            labels, n_classes = check_labels(y, len(X), n_classes)
+            if label_smoothing is not None:
+                check_number(label_smoothing, "label_smoothing", 0.0, 0.999)
+            c = check_weights(sample_weight, X)
+            return cls(CrossEntropy(labels, n_classes, c, label_smoothing), labels, True)
+        for name, value in (("n_classes", n_classes), ("label_smoothing", label_smoothing)):
+            if value is not None:
+                raise ValueError(
+                    f"{name}={value!r} belongs to classes, but loss={loss!r} has numbers as "
+                    "targets; leave it out, or choose loss='cross-entropy'"
+                )
+        T, c = check_targets(y, len(X), X.dtype), check_weights(sample_weight, X)
+        squared = SquaredError.standardised(T, c, X.dtype, centre=output_bias)
+        return cls(squared, np.zeros(len(X), np.int64), np.ndim(y) == 1)
+
+    def hold_out(self, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Return sorted indices of training and validation samples.
+
+        Every group keeps a sample to train on.
+        """
+        chosen = []
+        for group in np.unique(self.groups):
+            members = np.flatnonzero(self.groups == group)
+            count = min(round(fraction * len(members)), len(members) - 1)
+            chosen.append(rng.choice(members, count, replace=False))
+        held_out = np.sort(np.concatenate(chosen))
+        if not len(held_out):
+            raise ValueError(
+                f"validation_fraction={fraction} of {len(self.groups)} samples leaves none to "
+                "validate on; raise it, or set early_stopping=False"
+            )
+        return np.setdiff1d(np.arange(len(self.groups)), held_out), held_out
