@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from lysep_fast.pde import PDE_SOLVERS, Problem, solve
 from lysep_fast.pde.jets import Hidden
 
-from . import _pde_torch
-from ._pde_recorder import Judge, Network, Recorder
+from ._pde_recorder import Network, Recorder
 
 
 class Followed:
@@ -72,14 +69,7 @@ def run_solver(
     return {**recorder.finish(), "status": solution.status.name}
 
 
-def warm_up(problem: Problem, with_torch: bool) -> None:
-    """Compile, or load, what the solvers and torch need, its optimisers included."""
-    points: dict[str, Any] = {"n_interior": 20, "n_boundary": 8, "boundary_weight": 1.0}
+def warm_up(problem: Problem) -> None:
+    """Compile, or load, what the solvers need."""
     for solver in PDE_SOLVERS:
-        solve(problem, (4, 4), solver=solver, max_iter=2, **points)
-    if with_torch:
-        widths = (problem.dimension, 4, 4)
-        judge = Judge(problem, "tanh", np.full((1, problem.dimension), 0.3))
-        for method in ("adam", "lbfgs"):
-            pinn = _pde_torch.Pinn(problem, widths, scale=0.5, seed=0, **points)
-            _pde_torch.train(pinn, Recorder(judge, [0.02]), method, 1e-3, 0.5, 1)
+        solve(problem, (4, 4), solver=solver, max_iter=2, n_interior=20, n_boundary=8)

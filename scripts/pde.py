@@ -70,7 +70,7 @@ def run(options: RunOptions) -> str:
         settings=plan.describe(),
         threads=plan.threads,
         tasks=[task for case in cases.values() for task in make_tasks(case, with_torch)],
-        warm_up=lambda: warm_up(problem, with_torch),
+        warm_up=lambda: warm_up(problem),
         report=lambda found: Report(cases, found, ELLIPTIC, plan.quick, (GRID, GRID)),
     )
     return carry_out(job, options.out)

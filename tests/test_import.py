@@ -56,8 +56,17 @@ def test_the_estimator_says_what_to_install_without_scikit_learn():
         assert word in message
 
 
+def test_differential_equations_are_loaded_on_first_use():
+    code = (
+        "import sys, lysep_fast\n"
+        "print('lysep_fast.pde' in sys.modules, 'pde' in dir(lysep_fast))\n"
+        "print(callable(lysep_fast.pde.solve))"
+    )
+    assert python(code).split() == ["False", "True", "True"]
+
+
 def test_the_public_names_exist_and_are_listed():
-    names = {"LySepClassifier", "LySepConvClassifier", "Network", "Result", "Status", "train"}
+    names = {"LySepClassifier", "LySepConvClassifier", "Network", "Result", "Status", "pde", "train"}
     assert names <= set(lysep_fast.__all__)
     assert set(lysep_fast.__all__) <= set(dir(lysep_fast))
     for name in lysep_fast.__all__:
@@ -85,6 +94,12 @@ for solver in ("alternating", "quasi-newton", "mini-batch", "measured-sweeps"):
     options = {"batch_size": 20} if solver == "alternating" else {}
     train(images, y, conv_channels=(2, 3), hidden_layer_sizes=(4,), max_iter=2, solver=solver,
           solver_options=options).predict(images)
+if DTYPE == np.float64:
+    import lysep_fast
+    pde = lysep_fast.pde
+    problem = pde.Problem(pde.Box(-1, 1, 2), pde.Operator(-1.0), 1.0, boundary=0.0)
+    for solver in pde.PDE_SOLVERS:
+        pde.solve(problem, (4, 4), solver=solver, max_iter=2).grad([[0.0, 0.0]])
 """
 
 
