@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from ._watch import Clock
 #: Iterations between two looks grow by this factor: curves are drawn on logarithmic axes.
 GROWTH = 1.08
 CURVES = ("iterations", "seconds", "J", "error")
+#: With less processor time than this share of the wall time, other work was in the way.
+UNDISTURBED = 0.8
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class Recorder:
     def begin(self) -> None:
         """Start the clock."""
         self.clock = Clock()
+        self._cpu, self._cpu_paused = time.process_time(), 0.0
 
     @property
     def done(self) -> bool:
@@ -90,7 +94,7 @@ class Recorder:
 
     def offer(self, iteration: int, J: float, network: Callable[[], Network]) -> None:
         """Take an iterate; `network` returns its weights, which later steps must not change."""
-        seconds = self.clock.seconds
+        seconds, cpu = self.clock.seconds, time.process_time()
         with self.clock.paused():
             self._iteration = iteration
             if self._lowest > J:
@@ -101,15 +105,18 @@ class Recorder:
             while self.budgets and not self.done and seconds >= self.budgets[len(self.at)]:
                 self._note(seconds)
             self._tell(seconds)
+        self._cpu_paused += time.process_time() - cpu
 
     def finish(self) -> dict[str, Any]:
         """Return the result; training that ended early counts as it is for the later budgets."""
         seconds = self.clock.seconds
+        cpu = time.process_time() - self._cpu - self._cpu_paused
         if not self.done:
             self._append(seconds)
         while len(self.at) < max(1, len(self.budgets)):
             self._note(seconds)
         found = {"at": self.at, "curves": self.curves, **self.at[0]}
+        found["disturbed"] = seconds > 0.05 and cpu < UNDISTURBED * seconds
         return found if self.difference is None else {**found, "difference": self.difference}
 
     def _look(self) -> tuple[float, float]:

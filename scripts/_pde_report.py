@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import _figures, _pde_figures
+from ._pde_recorder import UNDISTURBED
 from ._pde_tasks import ADAM_SHARE, FACTORS, MAIN, MODELS, RATES, Case
 from ._runner import Results
 from ._store import write_atomically
@@ -50,18 +51,8 @@ EXPLANATIONS = (
 class Report:
     """Turns the results into text and pictures.
 
-    Parameters
-    ----------
-    cases : mapping
-        What was run, by the name of the equation.
-    results : dict
-        Results by key.
-    elliptic : str
-        The equation whose loss is drawn over iterations.
-    quick : bool
-        Whether these are the quick settings.
-    shape : pair of int
-        Of the grid of pictures.
+    `cases` and `results` go by name and by key; `elliptic` is the equation whose loss is drawn
+    over iterations, `shape` that of the grid of pictures.
     """
 
     def __init__(
@@ -229,7 +220,7 @@ class Report:
 
     def remarks(self) -> list[str]:
         """Return the bad news."""
-        found = []
+        found = [self._disturbance()]
         for name in ("error", "J"):
             short = [problem for problem in self.cases if self.falls_short(problem, name)]
             if short:
@@ -248,6 +239,15 @@ class Report:
                     f"{', '.join(ahead)}."
                 )
         return found
+
+    def _disturbance(self) -> str:
+        """Say how many runs shared the processors with something else."""
+        runs = [run for p in self.cases for m in MODELS for run in self.runs(p, m)]
+        runs = [run for run in runs if "disturbed" in run]
+        count = sum(run["disturbed"] for run in runs)
+        return f"{count} of {len(runs)} runs got less than {UNDISTURBED:.0%} of a processor: " + (
+            "comparisons at equal time are not to be trusted." if count else "no other work."
+        )
 
     def advice(self) -> str:
         """Return how to get the rivals when they are missing."""

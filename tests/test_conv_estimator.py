@@ -133,6 +133,7 @@ def test_every_option_goes_with_every_solver(pictures, solver, pool_size):
     X, y = pictures
     weights = np.where(y == 2, 0.0, 1.0)
     options = {"sample_weight": weights, "early_stopping": True, "pool_size": pool_size}
+    options["validation_fraction"] = 0.3
     if solver != "measured-sweeps":
         options |= {"alpha": 1e-3, "label_smoothing": 0.1}
     result = short(X, y, solver=solver, activation="softplus", init="orthogonal", **options)

@@ -16,7 +16,7 @@ from lysep_fast.solvers import Alternating
 
 every_network = pytest.mark.parametrize("name", CONVOLUTIONAL)
 every_norm = pytest.mark.parametrize("norm", CONVOLUTION_NORMS)
-DTYPES = [np.float64, np.float32]
+DTYPES = [np.float64, np.float32] if JIT_ENABLED else [np.float64]
 ROWS = {"n": 21, "rows": 8} if JIT_ENABLED else {"n": 6, "rows": 2}
 WEIGHTED = {"sample_weight": True, "label_smoothing": 0.1, "alpha": 0.05}
 extras = pytest.mark.parametrize("extra", [{}, WEIGHTED], ids=["plain", "weighted"])

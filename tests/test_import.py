@@ -66,7 +66,15 @@ def test_differential_equations_are_loaded_on_first_use():
 
 
 def test_the_public_names_exist_and_are_listed():
-    names = {"LySepClassifier", "LySepConvClassifier", "Network", "Result", "Status", "pde", "train"}
+    names = {
+        "LySepClassifier",
+        "LySepConvClassifier",
+        "Network",
+        "Result",
+        "Status",
+        "pde",
+        "train",
+    }
     assert names <= set(lysep_fast.__all__)
     assert set(lysep_fast.__all__) <= set(dir(lysep_fast))
     for name in lysep_fast.__all__:
