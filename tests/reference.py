@@ -151,21 +151,27 @@ class Reference:
     def of(problem, state):
         """Copy the library's state in float64; its residuals and cached sums are left behind.
 
-        Networks with convolutions give a `ConvolutionalReference`.
+        Networks with convolutions give a `ConvolutionalReference`, the squared error gives a
+        `RegressionReference`.
         """
-        network = problem.network
+        network, loss = problem.network, problem.loss
+        regression = loss.name == "squared-error"
         convolutional = isinstance(network.layers[0], Convolution)
-        truth = (ConvolutionalReference if convolutional else Reference)(
+        truth = (
+            RegressionReference
+            if regression
+            else ConvolutionalReference
+            if convolutional
+            else Reference
+        )(
             problem.X.astype(float),
-            problem.loss.y,
-            [w.astype(float) for w in state.W],
-            [v.astype(float) for v in state.b],
-            [a.astype(float) for a in state.A],
+            loss.y.astype(float) if regression else loss.y,
+            *([a.astype(float) for a in group] for group in (state.W, state.b, state.A)),
             network.features[-1].name,
             problem.objective.norm,
             network.output_bias,
-            problem.loss.sample_weight,
-            problem.loss.label_smoothing or 0.0,
+            loss.sample_weight,
+            0.0 if regression else loss.label_smoothing or 0.0,
             problem.alpha,
         )
         if convolutional:
@@ -543,26 +549,3 @@ class RegressionReference(Reference):
             self.W[L], self.b[L] = ridge_least_squares_with_bias(S, self.y, eta, root)
         else:
             self.W[L] = ridge_least_squares(S, self.y - self.b[L], eta, root)
-
-
-_of_classes = Reference.of
-
-
-def _of(problem, state):
-    """Copy the library's state as the reference that belongs to the loss."""
-    if problem.loss.name != "squared-error":
-        return _of_classes(problem, state)
-    arrays = ([a.astype(float) for a in group] for group in (state.W, state.b, state.A))
-    return RegressionReference(
-        problem.X.astype(float),
-        problem.loss.y.astype(float),
-        *arrays,
-        problem.network.features[-1].name,
-        problem.objective.norm,
-        problem.network.output_bias,
-        problem.loss.sample_weight,
-        alpha=problem.alpha,
-    )
-
-
-Reference.of = staticmethod(_of)  # for the contract of the blocks, which knows no losses
