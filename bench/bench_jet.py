@@ -1,17 +1,17 @@
 """Time jets beside NumPy and PyTorch: the chain rule, a network's jet, a loss with its gradient.
 
 Run ``python -m pytest bench/bench_jet.py --benchmark-only`` for a table, or
-``python bench/bench_jet.py`` for ratios: medians over interleaved pairs, so that other work on the
-machine hits both sides alike; every peer has the same number of threads.  PyTorch evaluates
-forward over reverse: ``torch.func.jvp`` of ``torch.func.grad``, mapped over points and
-directions; for the gradient of a loss, reverse over reverse, the usual way of physics-informed
-networks.
+``python bench/bench_jet.py`` for ratios (``--help`` lists the choices): medians over interleaved
+pairs, so that other work on the machine hits both sides alike; every peer has the same number of
+threads.  PyTorch evaluates forward over reverse: ``torch.func.jvp`` of ``torch.func.grad``, mapped
+over points and directions; for the gradient of a loss, reverse over reverse, the usual way of
+physics-informed networks.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -37,23 +37,33 @@ WIDTHS = (64, 64)
 # --- the chain rule of one layer -----------------------------------------------------------------
 
 
-def jet_task(J: np.ndarray, G: np.ndarray, adjoint: bool) -> Task:
-    """Return the kernels, over blocks of rows as the library runs them."""
-    jet, ws = Jet("tanh", len(J) - 2), Workspace()
-    blocks = sample_blocks(J.shape[1], len(J) * J.shape[2], J.itemsize)
-    parts = [(np.ascontiguousarray(J[:, b]), np.ascontiguousarray(G[:, b])) for b in blocks]
+def jet_task(J: np.ndarray, G: np.ndarray, kind: str) -> Task:
+    """Return the kernels, over blocks of rows as the library runs them; all results are kept."""
+    c, n, m = J.shape
+    jet, parts = Jet("tanh", c - 2), []
+    # One piece of memory per array, as the peers have: NumPy asks for large pages from 4 MiB on.
+    memory = [np.zeros(k * n * m, J.dtype) for k in (c, c, c, 3, c)]
+    for rows in sample_blocks(n, c * m, J.itemsize):
+        arrays = []
+        for whole, k in zip(memory, (c, c, c, 3, c), strict=True):
+            flat = whole[k * rows.start * m : k * rows.stop * m]
+            arrays.append(flat.reshape(k, rows.stop - rows.start, m))
+        arrays[0][...], arrays[1][...] = J[:, rows], G[:, rows]
+        parts.append(arrays)
 
     def run() -> None:
-        for part, cotangent in parts:
-            P, D = ws.array("P", part.shape, J.dtype), ws.array("D", (3, *part.shape[1:]), J.dtype)
+        for part, cotangent, P, D, out in parts:
+            if kind == "in place":
+                jet.forward(part, part)
+                continue
             jet.forward(part, P, D)
-            if adjoint:
-                jet.vjp(part, cotangent, ws.array("out", part.shape, J.dtype), D)
+            if kind == "forward+adjoint":
+                jet.vjp(part, cotangent, out, D)
 
     return run
 
 
-def numpy_jet_task(J: np.ndarray, G: np.ndarray, adjoint: bool) -> Task:
+def numpy_jet_task(J: np.ndarray, G: np.ndarray, kind: str) -> Task:
     """Return the same by array expressions on whole arrays, written as one would."""
     A, B, C = J[0], J[1:-1], J[-1]
     gS, gT, gQ = G[0], G[1:-1], G[-1]
@@ -64,12 +74,62 @@ def numpy_jet_task(J: np.ndarray, G: np.ndarray, adjoint: bool) -> Task:
         second = -2 * t * first
         squares = np.einsum("knm,knm->nm", B, B)
         P = (t, first * B, second * squares + first * C)
-        if not adjoint:
+        if kind != "forward+adjoint":
             return P
         third = first * (6 * t * t - 2)
         gA = first * gS + second * np.einsum("knm,knm->nm", B, gT)
         gA += (third * squares + second * C) * gQ
         return (*P, gA, first * gT + 2 * second * gQ * B, first * gQ)
+
+    return run
+
+
+def buffered_jet_task(J: np.ndarray, G: np.ndarray, kind: str) -> Task:
+    """Return the same without any allocation: every operation writes to a given array."""
+    A, B, C = J[0], J[1:-1], J[-1]
+    gS, gT, gQ = G[0], G[1:-1], G[-1]
+    P, O, D = np.empty_like(J), np.empty_like(J), np.empty((3, *A.shape), J.dtype)
+    squares, work, product = (np.empty_like(A) for _ in range(3))
+
+    def multiply(a: np.ndarray, b: np.ndarray | float, out: np.ndarray) -> None:
+        np.multiply(a, b, out=out)
+
+    def run() -> np.ndarray:
+        t, (first, second, third), Q, gA = P[0], D, P[-1], O[0]
+        np.tanh(A, out=t)
+        multiply(t, t, first)
+        np.subtract(1, first, out=first)
+        multiply(t, first, second)
+        multiply(second, -2, second)
+        np.einsum("knm,knm->nm", B, B, out=squares)
+        multiply(first, B, P[1:-1])
+        multiply(second, squares, Q)
+        multiply(first, C, work)
+        np.add(Q, work, out=Q)
+        if kind != "forward+adjoint":
+            return P
+        multiply(t, t, third)
+        multiply(third, 6, third)
+        np.subtract(third, 2, out=third)
+        multiply(third, first, third)
+        np.einsum("knm,knm->nm", B, gT, out=gA)
+        multiply(C, gQ, work)
+        np.add(gA, work, out=gA)
+        multiply(gA, second, gA)
+        multiply(third, squares, work)
+        multiply(work, gQ, work)
+        np.add(gA, work, out=gA)
+        multiply(first, gS, work)
+        np.add(gA, work, out=gA)
+        multiply(second, 2, work)
+        multiply(work, gQ, work)
+        # Direction by direction: the products stay in the cache.
+        for b, g, gB in zip(B, gT, O[1:-1], strict=True):
+            multiply(first, g, gB)
+            multiply(work, b, product)
+            np.add(gB, product, out=gB)
+        multiply(first, gQ, O[-1])
+        return O
 
     return run
 
@@ -215,18 +275,20 @@ def tasks(kind: str, r: int, n: int, dtype: str, threads: int = 1) -> dict[str, 
             peers["torch"] = torch_gradient_task(r, n, threads)
         return peers
     J, G = (rng.normal(size=(2 + r, n, WIDTHS[0])).astype(dtype) for _ in range(2))
-    adjoint = kind == "forward+adjoint"
-    return {"lysep_fast": jet_task(J, G, adjoint), "numpy": numpy_jet_task(J, G, adjoint)}
+    return {
+        "lysep_fast": jet_task(J.copy(), G, kind),
+        "numpy": numpy_jet_task(J, G, kind),
+        "numpy out=": buffered_jet_task(J, G, kind),
+    }
 
 
-KINDS = ["forward", "forward+adjoint", "network", "gradient"]
+KINDS = ["in place", "forward", "forward+adjoint", "network", "gradient"]
 CASES = [(r, n) for r in (2, 5, 10) for n in (512, 4096)]
-KERNEL_CASES = [(r, n) for r in (2, 5, 10) for n in (64, 4096)]
 
 
 @pytest.mark.parametrize(("r", "n"), CASES)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("peer", ["lysep_fast", "numpy", "torch"])
+@pytest.mark.parametrize("peer", ["lysep_fast", "numpy", "numpy out=", "torch"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_jet(benchmark, kind, peer, dtype, r, n):
@@ -245,9 +307,11 @@ def paired(peers: dict[str, Task], repeats: int = 25) -> tuple[float, dict[str, 
         task()
     for _ in range(repeats):
         for name, task in peers.items():
-            # The peer's idle threads spin for a while, on the processors that we need.
-            time.sleep(0.01)
-            task()  # brings its own data back into the caches
+            if "torch" in peers:
+                # Its idle threads spin for a while, on the processors that we need.
+                time.sleep(0.01)
+            for _ in range(2):
+                task()  # brings its own data back into the caches
             began = time.perf_counter()
             task()
             times[name].append(time.perf_counter() - began)
@@ -257,18 +321,25 @@ def paired(peers: dict[str, Task], repeats: int = 25) -> tuple[float, dict[str, 
 
 def main() -> None:
     warnings.simplefilter("ignore", DeprecationWarning)
-    threads = [int(v) for v in sys.argv[1:]] or [1, 2]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("threads", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--directions", type=int, nargs="+", default=[2, 5, 10])
+    parser.add_argument("--dtypes", nargs="+", default=["float64", "float32"])
+    options = parser.parse_args()
     print("kind             dtype    threads  d     n   ours [ms]  ratio to the peer")
-    for kind, dtype in itertools.product(KINDS, ("float64", "float32")):
+    for kind, dtype in itertools.product(options.kinds, options.dtypes):
         if kind == "gradient" and dtype == "float32":
             continue  # closed-form output weights want float64
         whole = kind in ("network", "gradient")
-        cases = CASES if whole else KERNEL_CASES
-        for count, (r, n) in itertools.product(threads if whole else threads[:1], cases):
+        # A block of the library, and what has to be fetched from further away.
+        cases = itertools.product(options.directions, (512, 4096) if whole else (64, 512, 4096))
+        counts = options.threads if whole else options.threads[:1]
+        for (r, n), count in itertools.product(cases, counts):
             seconds, ratios = paired(tasks(kind, r, n, dtype, count))
             text = "  ".join(f"{name} {ratio:.1f}" for name, ratio in ratios.items())
             print(
-                f"{kind:16s} {dtype:8s} {count:6d} {r:3d} {n:5d} {1e3 * seconds:10.3f}  {text}",
+                f"{kind:16s} {dtype:8s} {count:6d} {r:3d} {n:5d} {1e3 * seconds:10.4f}  {text}",
                 flush=True,
             )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..kernels.activation import LIPSCHITZ
-from ..kernels.jet import JET_CODES, jet_adjoint_into, jet_derivatives_into, jet_forward_into
+from ..kernels.jet import JET_CODES, jet_adjoint_into, jet_forward_into
 from ..validation import check_integer
 
 __all__ = ["Jet"]
@@ -57,24 +57,18 @@ class Jet:
         ----------
         J, out : ndarray, shape (2 + r, n, m)
             Jet, and the memory of the result: `J` itself, or no overlap.  In place is faster where
-            the jet is not needed again: the arrays are half as large.
+            the jet is not needed again: it takes half of the cache.
         D : ndarray, shape (3, n, m), optional
             Overwritten with ``s', s'', s'''`` at ``J[0]``, which `vjp` takes.
         """
-        if D is None:
-            D = np.empty((3, *J.shape[1:]), J.dtype)
-        S = np.empty_like(J[0]) if out is J else out[0]
-        jet_derivatives_into(self.code, J[0], S, D)
-        jet_forward_into(J, D, out)
-        if out is J:
-            J[0] = S
+        jet_forward_into(self.code, J, out, D)
         return out
 
     def derivatives(self, A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ``s(A)``, shape (n, m), and ``(s', s'', s''')``, shape (3, n, m)."""
-        S, D = np.empty_like(A), np.empty((3, *A.shape), A.dtype)
-        jet_derivatives_into(self.code, A, S, D)
-        return S, D
+        J, D = np.stack((A, np.zeros_like(A))), np.empty((3, *A.shape), A.dtype)
+        jet_forward_into(self.code, J, J, D)
+        return J[0], D
 
     def vjp(
         self, J: np.ndarray, G: np.ndarray, out: np.ndarray, D: np.ndarray | None = None

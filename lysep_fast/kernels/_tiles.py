@@ -25,7 +25,15 @@ from numba.extending import intrinsic
 
 from ._jit import JIT_ENABLED
 
-__all__ = ["PRODUCTS", "VECTORS", "VECTOR_BYTES", "convolve_tile", "copy_run", "product_tile"]
+__all__ = [
+    "PRODUCTS",
+    "VECTORS",
+    "VECTOR_BYTES",
+    "Vectors",
+    "convolve_tile",
+    "copy_run",
+    "product_tile",
+]
 
 
 def _host_has(*features: str) -> bool:
@@ -56,14 +64,16 @@ def _constant(value: int) -> ir.Constant:
     return ir.Constant(_INT, value)
 
 
-class _Vectors:
-    """Emit vector instructions for the element type of an array."""
+class Vectors:
+    """Emit vector instructions for the element type of an array; full registers by default."""
 
-    def __init__(self, builder: Any, context: Any, array_type: Any) -> None:
+    def __init__(
+        self, builder: Any, context: Any, array_type: Any, lanes: int | None = None
+    ) -> None:
         self.builder = builder
         self.context = context
         self.size = array_type.dtype.bitwidth // 8
-        self.lanes = VECTOR_BYTES // self.size
+        self.lanes = VECTOR_BYTES // self.size if lanes is None else lanes
         element = context.get_value_type(array_type.dtype)
         self.type = ir.VectorType(element, self.lanes)
 
@@ -128,7 +138,7 @@ def _compiled_convolve_tile(m: int, v: int) -> Callable[..., None]:
 
         def generate(context, builder, signature, args):
             x, p, offsets, taps, k, k0, y, q, y_stride = args
-            of = _Vectors(builder, context, signature.args[0])
+            of = Vectors(builder, context, signature.args[0])
             image = of.data(signature.args[0], x, p)
             offset = of.data(signature.args[2], offsets, _constant(0))
             weight = of.data(signature.args[4], k, k0)
@@ -178,7 +188,7 @@ def _compiled_product_tile(m: int) -> Callable[..., None]:
 
         def generate(context, builder, signature, args):
             g, g0, g_stride, g_slot, x, offsets, j0, x_slot, count, steps, out, o, width = args
-            of = _Vectors(builder, context, signature.args[0])
+            of = Vectors(builder, context, signature.args[0])
             left = of.data(signature.args[0], g, g0)
             right = of.data(signature.args[4], x, _constant(0))
             offset = of.data(signature.args[5], offsets, j0)
@@ -222,7 +232,7 @@ def _compiled_copy_run() -> Callable[..., None]:
 
         def generate(context, builder, signature, args):
             source, s, target, t, length = args
-            of = _Vectors(builder, context, signature.args[0])
+            of = Vectors(builder, context, signature.args[0])
             start = of.data(signature.args[0], source, s)
             cgutils.raw_memcpy(
                 builder, of.data(signature.args[2], target, t), start, length, of.size

@@ -468,7 +468,8 @@ def _sin32(x: float) -> tuple[float, float]:
 
 
 @kernel(forceinline=True)
-def _gelu64(x: float) -> tuple[float, float]:
+def _gelu64(x: float) -> tuple[float, float, float]:
+    """Return value, derivative and exp(-x^2 / 2)."""
     a = abs(x)
     y = _GELU_CAP64 if a > _GELU_CAP64 else a
     # exp(-y^2 / 2): the part of y^2 that does not fit into one number joins the reduced argument,
@@ -506,11 +507,12 @@ def _gelu64(x: float) -> tuple[float, float]:
     m = m * q
     slope = e * (m - y * _INV_SQRT_2PI64)
     value = x * (1.0 - e * m) if x >= 0.0 else -(e * (y * m))
-    return value, (1.0 - slope if x >= 0.0 else slope)
+    return value, (1.0 - slope if x >= 0.0 else slope), e
 
 
 @kernel(forceinline=True)
-def _gelu32(x: float) -> tuple[float, float]:
+def _gelu32(x: float) -> tuple[float, float, float]:
+    """Return value, derivative and exp(-x^2 / 2)."""
     a = abs(x)
     y = _GELU_CAP32 if a > _GELU_CAP32 else a
     high = bits_float32(np.int32(float32_bits(y) & _HIGH32))
@@ -532,7 +534,7 @@ def _gelu32(x: float) -> tuple[float, float]:
     m = m * q
     slope = e * (m - y * _INV_SQRT_2PI32)
     value = x * (_ONE32 - e * m) if x >= _ZERO32 else -(e * (y * m))
-    return value, (_ONE32 - slope if x >= _ZERO32 else slope)
+    return value, (_ONE32 - slope if x >= _ZERO32 else slope), e
 
 
 def _by_dtype(core64: Callable[..., Any], core32: Callable[..., Any]) -> Callable[..., Any]:
@@ -684,7 +686,7 @@ def _gelu_value(X: NDArray, S: NDArray) -> None:
 def _gelu_both(X: NDArray, S: NDArray, D: NDArray) -> None:
     x, s, d = X.reshape(X.size), S.reshape(S.size), D.reshape(D.size)
     for i in range(x.size):
-        s[i], d[i] = _gelu(x[i])
+        s[i], d[i], _ = _gelu(x[i])
 
 
 _SIN_BLOCK = 1024

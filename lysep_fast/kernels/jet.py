@@ -12,9 +12,9 @@ and the adjoint of that map takes cotangents ``G = (gS, gT_1..gT_r, gQ)`` to
     gB_k = s' gT_k + 2 s'' B_k gQ,
     gC   = s' gQ.
 
-s and s' come from one evaluation (kernels/activation.py), s'' and s''' from those two by algebra:
-no second transcendental function, except gelu's density.  The chain rule itself does not know the
-activation.  Errors of s'' and s''' are absolute, of the size of the rounding unit.
+s and s' come from one evaluation (kernels/activation.py), s'' and s''' from those two by algebra,
+without a second transcendental function.  The chain rule itself does not know the activation.
+Errors of s'' and s''' are absolute, of the size of the rounding unit.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ._jet_tiles import adjoint_chain, forward_chain
 from ._jit import kernel
 from .activation import (
     ACTIVATION_CODES,
@@ -30,162 +31,122 @@ from .activation import (
     SIN,
     SOFTPLUS,
     TANH,
-    activation_derivative_into,
+    _gelu,
+    _sigmoid_both,
+    _sin_both,
+    _softplus_both,
+    _tanh_both,
 )
 
-__all__ = ["JET_CODES", "jet_adjoint_into", "jet_derivatives_into", "jet_forward_into"]
+__all__ = ["JET_CODES", "jet_adjoint_into", "jet_forward_into"]
 
 JET_CODES: dict[str, int] = {
     name: ACTIVATION_CODES[name] for name in ("tanh", "sin", "softplus", "gelu", "sigmoid")
 }
 """Name of an activation with three continuous derivatives -> its code."""
 
-# A chunk of every array of the chain rule stays in the innermost cache.
-_CHUNK = 1024
-_INV_SQRT_2PI = 0.3989422804014327
+# Entries whose value and slope wait in the cache for the chain rule.  To begin a chunk costs time:
+# those of 512 entries fit the innermost cache, and were slower.
+_CHUNK = 2048
 
-
-# --- higher derivatives of the activations -------------------------------------------------------
-# Arguments: A, S = s(A) and D = (s', s'', s''')[:, ...] with s' given, the others overwritten.
-
-
-@kernel()
-def _tanh_higher(A: NDArray, S: NDArray, D: NDArray) -> None:
-    s, d = S.reshape(S.size), D.reshape(3, S.size)
-    first, second, third = d[0], d[1], d[2]
-    number = A.dtype.type
-    for i in range(s.size):
-        t, slope = s[i], first[i]
-        second[i] = number(-2) * t * slope
-        third[i] = slope * (number(6) * t * t - number(2))
+_tanh_chain, _sin_chain = forward_chain(TANH), forward_chain(SIN)
+_softplus_chain, _gelu_chain = forward_chain(SOFTPLUS), forward_chain(GELU)
+_sigmoid_chain, _adjoint = forward_chain(SIGMOID), adjoint_chain()
 
 
 @kernel()
-def _sin_higher(A: NDArray, S: NDArray, D: NDArray) -> None:
-    s, d = S.reshape(S.size), D.reshape(3, S.size)
-    first, second, third = d[0], d[1], d[2]
-    for i in range(s.size):
-        second[i] = -s[i]
-        third[i] = -first[i]
+def _flat(J, P, D):
+    """Return flat arrays, the extents of J and D, and memory for the values of a chunk.
+
+    An empty D stands for memory of one chunk.
+    """
+    r, size = J.shape[0] - 2, J.shape[1] * J.shape[2]
+    length = min(size, _CHUNK)
+    d_size = size if D.size > 0 else length
+    d = D.reshape(D.size) if D.size > 0 else np.empty(3 * length, J.dtype)
+    s = np.empty(length, J.dtype)
+    return J.reshape(J.size), P.reshape(P.size), d, r, size, d_size, s
+
+
+# --- forward: one kernel per activation, so that a program compiles only what it uses ------------
 
 
 @kernel()
-def _softplus_higher(A: NDArray, S: NDArray, D: NDArray) -> None:
-    d = D.reshape(3, S.size)
-    first, second, third = d[0], d[1], d[2]
-    number = A.dtype.type
-    for i in range(first.size):
-        sigma = first[i]
-        curvature = sigma * (number(1) - sigma)
-        second[i] = curvature
-        third[i] = curvature * (number(1) - number(2) * sigma)
+def _tanh_forward(J, P, D):
+    j, p, d, r, size, d_size, s = _flat(J, P, D)
+    for start in range(0, size, _CHUNK):
+        n, i = min(_CHUNK, size - start), start if d_size == size else 0
+        _tanh_both(j[start : start + n], s[:n], d[i : i + n])
+        _tanh_chain(j, p, start, n, size, r, s, d, i, d_size)
 
 
 @kernel()
-def _sigmoid_higher(A: NDArray, S: NDArray, D: NDArray) -> None:
-    s, d = S.reshape(S.size), D.reshape(3, S.size)
-    first, second, third = d[0], d[1], d[2]
-    number = A.dtype.type
-    for i in range(s.size):
-        slope = first[i]
-        second[i] = slope * (number(1) - number(2) * s[i])
-        third[i] = slope * (number(1) - number(6) * slope)
+def _sin_forward(J, P, D):
+    j, p, d, r, size, d_size, s = _flat(J, P, D)
+    for start in range(0, size, _CHUNK):
+        n, i = min(_CHUNK, size - start), start if d_size == size else 0
+        _sin_both(j[start : start + n], s[:n], d[i : i + n])
+        _sin_chain(j, p, start, n, size, r, s, d, i, d_size)
 
 
 @kernel()
-def _gelu_higher(A: NDArray, S: NDArray, D: NDArray) -> None:
-    """Turn ``exp(-A^2 / 2)``, found in the place of s'', into s'' and s'''."""
-    a, d = A.reshape(A.size), D.reshape(3, A.size)
-    second, third = d[1], d[2]
-    number = A.dtype.type
-    for i in range(a.size):
-        x = a[i]
-        density = number(_INV_SQRT_2PI) * second[i]
-        # Where the density underflows the polynomial may be infinite; the limit is 0.
-        x = number(0) if density == number(0) else x
-        second[i] = density * (number(2) - x * x)
-        third[i] = density * x * (x * x - number(4))
+def _softplus_forward(J, P, D):
+    j, p, d, r, size, d_size, s = _flat(J, P, D)
+    for start in range(0, size, _CHUNK):
+        n, i = min(_CHUNK, size - start), start if d_size == size else 0
+        _softplus_both(j[start : start + n], s[:n], d[i : i + n])
+        _softplus_chain(j, p, start, n, size, r, s, d, i, d_size)
 
 
-_HIGHER_KERNELS = {
-    TANH: _tanh_higher,
-    SIN: _sin_higher,
-    SOFTPLUS: _softplus_higher,
-    GELU: _gelu_higher,
-    SIGMOID: _sigmoid_higher,
+@kernel()
+def _gelu_forward(J, P, D):
+    j, p, d, r, size, d_size, s = _flat(J, P, D)
+    for start in range(0, size, _CHUNK):
+        n, i = min(_CHUNK, size - start), start if d_size == size else 0
+        a, first, density = j[start : start + n], d[i : i + n], d[i + d_size : i + d_size + n]
+        for k in range(n):
+            s[k], first[k], density[k] = _gelu(a[k])
+        _gelu_chain(j, p, start, n, size, r, s, d, i, d_size)
+
+
+@kernel()
+def _sigmoid_forward(J, P, D):
+    j, p, d, r, size, d_size, s = _flat(J, P, D)
+    for start in range(0, size, _CHUNK):
+        n, i = min(_CHUNK, size - start), start if d_size == size else 0
+        _sigmoid_both(j[start : start + n], s[:n], d[i : i + n])
+        _sigmoid_chain(j, p, start, n, size, r, s, d, i, d_size)
+
+
+_FORWARD = {
+    TANH: _tanh_forward,
+    SIN: _sin_forward,
+    SOFTPLUS: _softplus_forward,
+    GELU: _gelu_forward,
+    SIGMOID: _sigmoid_forward,
 }
 
 
-def jet_derivatives_into(code: int, A: NDArray, S: NDArray, D: NDArray) -> None:
-    """Write ``S = s(A)`` and ``D = (s'(A), s''(A), s'''(A))`` without any validation.
+def jet_forward_into(code: int, J: NDArray, P: NDArray, D: NDArray | None = None) -> None:
+    """Write ``P = (S, T_1..T_r, Q)`` and the derivatives of s, without any validation.
 
     Parameters
     ----------
     code : int
         One of ``JET_CODES.values()``.
-    A : ndarray, shape (n, m), C-contiguous and writable, float64 or float32
-        Argument.
-    S : ndarray, shape (n, m)
-        Value, overwritten; not `A`.
-    D : ndarray, shape (3, n, m), C-contiguous
-        Derivatives, overwritten.
-    """
-    activation_derivative_into(code, A, S, D[0])
-    if code == GELU:
-        # NumPy's exp is vectorised, a call inside the kernel's loop would not be.
-        with np.errstate(over="ignore", under="ignore"):
-            np.multiply(A, A, out=D[1])
-            np.multiply(D[1], A.dtype.type(-0.5), out=D[1])
-            np.exp(D[1], out=D[1])
-    _HIGHER_KERNELS[code](A, S, D)
-
-
-# --- chain rule ----------------------------------------------------------------------------------
-# Several short loops per chunk: a loop with many arrays needs more overlap checks than LLVM is
-# willing to make, and stays scalar; the chunk is in the innermost cache anyway.
-
-
-@kernel()
-def jet_forward_into(J: NDArray, D: NDArray, P: NDArray) -> None:
-    """Write ``T_k = s' B_k`` and ``Q = s'' sum_k B_k^2 + s' C`` without any validation.
-
-    Parameters
-    ----------
-    J : ndarray, shape (2 + r, n, m), C-contiguous
+    J : ndarray, shape (2 + r, n, m), C-contiguous and writable, float64 or float32
         Jet.
-    D : ndarray, shape (3, n, m), C-contiguous
-        Derivatives of the activation at ``J[0]``; the third is not read.
     P : ndarray, shape (2 + r, n, m), C-contiguous
-        ``P[1:]`` is overwritten, ``P[0]`` left alone.  It may be `J` itself, but may not overlap
-        it in any other way.
+        Overwritten.  It may be `J` itself, but may not overlap it in any other way.
+    D : ndarray, shape (3, n, m), C-contiguous, optional
+        Overwritten with ``(s', s'', s''')`` at ``J[0]``; by default they stay in the cache.
     """
-    channels = J.shape[0]
-    size = J.shape[1] * J.shape[2]
-    j, p, d = J.reshape(channels, size), P.reshape(channels, size), D.reshape(3, size)
-    in_place = J.ctypes.data == P.ctypes.data
-    for start in range(0, size, _CHUNK):
-        part = slice(start, min(start + _CHUNK, size))
-        first, second, q = d[0][part], d[1][part], p[channels - 1][part]
-        if in_place:
-            # The overlap check of the other branch would fail and leave it scalar.
-            for i in range(q.size):
-                q[i] = first[i] * q[i]
-            for k in range(1, channels - 1):
-                t = p[k][part]
-                for i in range(q.size):
-                    q[i] += second[i] * t[i] * t[i]
-                    t[i] = first[i] * t[i]
-            continue
-        c = j[channels - 1][part]
-        for i in range(q.size):
-            q[i] = 0
-        for k in range(1, channels - 1):
-            b, t = j[k][part], p[k][part]
-            for i in range(q.size):
-                t[i] = first[i] * b[i]
-                q[i] += b[i] * b[i]
-        for i in range(q.size):
-            q[i] = second[i] * q[i] + first[i] * c[i]
+    if D is None:
+        D = np.empty((3, 0, 0), J.dtype)
+    _FORWARD[code](J, P, D)
+
+
+# --- adjoint -------------------------------------------------------------------------------------
 
 
 @kernel()
@@ -203,35 +164,6 @@ def jet_adjoint_into(J: NDArray, D: NDArray, G: NDArray, out: NDArray) -> None:
     out : ndarray, shape (2 + r, n, m), C-contiguous
         Overwritten; no overlap with the other arrays.
     """
-    channels = J.shape[0]
-    size = J.shape[1] * J.shape[2]
-    j, g = J.reshape(channels, size), G.reshape(channels, size)
-    o, d = out.reshape(channels, size), D.reshape(3, size)
-    number = J.dtype.type
-    for start in range(0, size, _CHUNK):
-        part = slice(start, min(start + _CHUNK, size))
-        first, second, third = d[0][part], d[1][part], d[2][part]
-        gs, gq = g[0][part], g[channels - 1][part]
-        ga, gc, c = o[0][part], o[channels - 1][part], j[channels - 1][part]
-        # Until the end, ga holds sum_k B_k gT_k and gc holds sum_k B_k^2.
-        if channels == 2:
-            for i in range(ga.size):
-                ga[i] = 0
-                gc[i] = 0
-        for k in range(1, channels - 1):
-            b, gt, gb = j[k][part], g[k][part], o[k][part]
-            if k == 1:
-                for i in range(ga.size):
-                    ga[i] = b[i] * gt[i]
-                    gc[i] = b[i] * b[i]
-            else:
-                for i in range(ga.size):
-                    ga[i] += b[i] * gt[i]
-                    gc[i] += b[i] * b[i]
-            for i in range(ga.size):
-                gb[i] = first[i] * gt[i] + number(2) * second[i] * b[i] * gq[i]
-        for i in range(ga.size):
-            curved = second[i] * (ga[i] + c[i] * gq[i]) + third[i] * gc[i] * gq[i]
-            ga[i] = curved + first[i] * gs[i]
-        for i in range(ga.size):
-            gc[i] = first[i] * gq[i]
+    r, size = J.shape[0] - 2, J.shape[1] * J.shape[2]
+    j, g, o, d = J.reshape(J.size), G.reshape(G.size), out.reshape(out.size), D.reshape(D.size)
+    _adjoint(j, g, o, size, r, d)
