@@ -22,6 +22,7 @@ EXPERIMENTS = {
     "circle": "Table 5.1, Figures 5.1-5.3: classify points inside and outside a circle",
     "mnist": "Table 5.3: classify handwritten digits with convolutional networks",
     "pde": "differential equations with known solutions, beside PINNs in torch",
+    "all": "all of them into one folder, with one report: report.md and report.html",
 }
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -59,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _reproduce(options: argparse.Namespace) -> int:
     """Load and run the experiment; turn its errors into messages."""
+    if options.jobs is not None and options.experiment != "all":
+        return _fail("--jobs: this experiment does its runs one by one; leave it out", USAGE)
     try:
         scripts, experiment = load_experiment(options.experiment)
     except FileNotFoundError as error:
@@ -105,6 +108,14 @@ def load_experiment(name: str) -> tuple[ModuleType, Any]:
     return sys.modules[_PACKAGE], importlib.import_module(f"{_PACKAGE}.{name}")
 
 
+def run_worker(*arguments: Any) -> None:
+    """Serve another process that works on experiments; see scripts/_workers.py.
+
+    It stands here because a new process can import this package, but not yet the scripts.
+    """
+    load_experiment("_workers")[1].serve(*arguments)
+
+
 def _scripts_folder() -> Path:
     """Return the folder of the experiments: packed into a wheel, or beside it in a checkout."""
     package = Path(__file__).resolve().parent
@@ -119,7 +130,7 @@ def _scripts_folder() -> Path:
 
 def _run_options(scripts: Any, options: argparse.Namespace) -> Any:
     names = ("out", "quick", "rows", "seeds", "sweeps", "threads", "solver", "data", "problems")
-    return scripts.RunOptions(**{name: getattr(options, name) for name in names})
+    return scripts.RunOptions(**{name: getattr(options, name) for name in (*names, "jobs")})
 
 
 def _show(text: str) -> None:
@@ -160,13 +171,14 @@ def _parser() -> argparse.ArgumentParser:
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="folder for results and pictures")
-    add("--quick", action="store_true", help="fewer rows, seeds and sweeps: about a minute")
+    add("--quick", action="store_true", help="fewer rows, seeds and sweeps: minutes")
     add("--rows", type=_rows, metavar="1,4", help="rows of the table (default: all)")
     add("--seeds", type=_positive, metavar="N", help="number of seeds (default: 10)")
     add("--sweeps", type=_positive, metavar="N", help="sweeps (default: by row)")
     add("--threads", type=_positive, metavar="N", help="threads (default: all CPUs)")
     add("--solver", metavar="NAME", help="solver of the LySep model (default: by experiment)")
     add("--data", type=Path, metavar="DIR", help="folder of the data files (mnist only)")
+    add("--jobs", type=_positive, metavar="N", help="runs at the same time (all only; default: 1)")
     add("--problems", type=_names, metavar="A,B", help="equations (pde only; default: all)")
 
 

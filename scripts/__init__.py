@@ -17,6 +17,10 @@ class ExperimentError(Exception):
     exit_code = 1
 
 
+class MissingData(ExperimentError):
+    """The files that an experiment reads are not there."""
+
+
 class UsageError(ExperimentError):
     """An argument of the command line that does not fit the experiment."""
 
@@ -36,3 +40,4 @@ class RunOptions:
     solver: str | None = None
     data: Path | None = None
     problems: Sequence[str] | None = None
+    jobs: int | None = None

@@ -16,8 +16,11 @@ from . import ExperimentError
 _PACKAGES = ("numpy", "scipy", "numba", "matplotlib", "torch")
 
 
-def environment(threads: int) -> dict[str, Any]:
-    """Return what a reader needs to judge times and to repeat runs."""
+def environment(threads: int, n_at_once: int = 1) -> dict[str, Any]:
+    """Return what a reader needs to judge times and to repeat runs.
+
+    `threads` are those of one run, of which `n_at_once` are done at the same time.
+    """
     versions = {"lysep_fast": __version__}
     for name in _PACKAGES:
         try:
@@ -30,6 +33,7 @@ def environment(threads: int) -> dict[str, Any]:
         "cpu": cpu_name(),
         "cpus_available": available_cpus(),
         "threads": threads,
+        **({"runs_at_once": n_at_once} if n_at_once > 1 else {}),
         "versions": versions,
     }
 

@@ -1,6 +1,7 @@
 """What every experiment does: check its options, work through its runs, write and draw the report.
 
 An experiment brings a table of rows, the runs of the rows, and a report; see `circle` and `mnist`.
+Its module has ``make_job(options)``, which also serves `all` and the processes of `_workers`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from lysep_fast.solvers import SOLVERS
 
 from . import RunOptions, UsageError
 from ._environment import environment
-from ._runner import Results, Task, run_tasks
-from ._store import Store, write_atomically
+from ._runner import Part, Results, Task, run_parts
+from ._store import Store, locked, write_atomically
 
 
 class Report(Protocol):
@@ -36,6 +37,10 @@ class Report(Protocol):
 
     def advice(self) -> str:
         """Return what is missing and how to get it, or nothing."""
+        ...
+
+    def shortcomings(self) -> list[str]:
+        """Say where our figures fall short of others', and which of them are missing."""
         ...
 
 
@@ -67,20 +72,70 @@ class Job:
     report: Callable[[Results], Report]
 
 
+class Experiment:
+    """A job in its folder: the results file, and the report once all runs are done.
+
+    Parameters
+    ----------
+    job : Job
+        What is to be done.
+    out : Path
+        The folder, which has to exist and should be locked.
+    n_at_once : int
+        Number of runs that are done at the same time, for the results file.
+    """
+
+    def __init__(self, job: Job, out: Path, n_at_once: int = 1) -> None:
+        self.job, self.out = job, out
+        self.store = Store(out / "results.json", job.name, environment(job.threads, n_at_once))
+        self.store.describe(job.settings)
+        self.report: Report
+        self.text, self.keys, self.files = "", list[str](), list[Path]()
+
+    def part(self) -> Part:
+        """Return the runs."""
+        job = self.job
+        return Part(job.name, job.tasks, self.store, before=job.warm_up, after=self.write)
+
+    def write(self, results: Results) -> None:
+        """Write everything that follows from the results."""
+        self.keys = [task.key for task in self.job.tasks if task.key in results]
+        self.store.arrange([task.key for task in self.job.tasks])
+        self.store.save()
+        self.report = self.job.report(results)
+        note = self.timing_note()
+        self.text = self.report.markdown() + (f"\n{note}\n" if note else "")
+        table = self.out / "table.md"
+        write_atomically(table, self.text)
+        self.files = [self.store.path, table, *self.report.draw(self.out)]
+
+    def timing_note(self) -> str:
+        """Say how many runs shared the machine with others of their kind."""
+        used = self.store.environments(self.keys)
+        shared = [(found["runs_at_once"], n) for found, n in used if "runs_at_once" in found]
+        if not shared:
+            return ""
+        at_once = " or ".join(str(n) for n in sorted({n for n, _ in shared}))
+        count = sum(n for _, n in shared)
+        return (
+            f"**Times are not comparable**: {count} of {len(self.keys)} runs were done with "
+            f"{at_once} at the same time, which slows each of them down by an unknown share."
+        )
+
+    def summary(self) -> str:
+        """Return the report for the terminal."""
+        text = [self.report.summary(), "", "Written:", *(f"  {path}" for path in self.files)]
+        advice = self.report.advice()
+        return "\n".join([*text, "", advice] if advice else text)
+
+
 def carry_out(job: Job, out: Path) -> str:
     """Do the runs that are missing, write everything, return the report for the terminal."""
     out.mkdir(parents=True, exist_ok=True)
-    store = Store(out / "results.json", job.name, environment(job.threads))
-    store.describe(job.settings)
-    results = run_tasks(job.tasks, store, job.warm_up)
-    store.save()
-    report = job.report(results)
-    table = out / "table.md"
-    write_atomically(table, report.markdown())
-    text = [report.summary(), "", "Written:"]
-    text += [f"  {path}" for path in (store.path, table, *report.draw(out))]
-    advice = report.advice()
-    return "\n".join([*text, "", advice] if advice else text)
+    with locked(out):
+        experiment = Experiment(job, out)
+        run_parts([experiment.part()])
+    return experiment.summary()
 
 
 def choose_rows(

@@ -220,7 +220,16 @@ class Report:
 
     def remarks(self) -> list[str]:
         """Return the bad news."""
-        found = [self._disturbance()]
+        return [self._disturbance(), *self._bad_news()]
+
+    def shortcomings(self) -> list[str]:
+        """Say where our figures fall short of others', and which of them are missing."""
+        found = self._bad_news()
+        found += [self._disturbance()] if any(self._disturbed()) else []
+        return found if self.has_torch else [*found, "Runs of PINNs are missing: they need torch."]
+
+    def _bad_news(self) -> list[str]:
+        found = []
         for name in ("error", "J"):
             short = [problem for problem in self.cases if self.falls_short(problem, name)]
             if short:
@@ -240,13 +249,18 @@ class Report:
                 )
         return found
 
+    def _disturbed(self) -> list[bool]:
+        """Return for every run that is long enough to tell whether it was disturbed."""
+        runs = [run for p in self.cases for m in MODELS for run in self.runs(p, m)]
+        return [run["disturbed"] for run in runs if "disturbed" in run]
+
     def _disturbance(self) -> str:
         """Say how many runs shared the processors with something else."""
-        runs = [run for p in self.cases for m in MODELS for run in self.runs(p, m)]
-        runs = [run for run in runs if "disturbed" in run]
-        count = sum(run["disturbed"] for run in runs)
-        return f"{count} of {len(runs)} runs got less than {UNDISTURBED:.0%} of a processor: " + (
-            "comparisons at equal time are not to be trusted." if count else "no other work."
+        disturbed = self._disturbed()
+        count = sum(disturbed)
+        return (
+            f"{count} of {len(disturbed)} runs got less than {UNDISTURBED:.0%} of a processor: "
+            + ("comparisons at equal time are not to be trusted." if count else "no other work.")
         )
 
     def advice(self) -> str:

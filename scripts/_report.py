@@ -11,6 +11,13 @@ from ._tables import loss_text, markdown, mean_std, percent_text, plain
 
 SHORT = "▼"
 NEEDS_TORCH = "needs torch"
+#: Figures that are compared between models, and how a better one is called.
+BETTER = {
+    "loss": "a lower training loss",
+    "accuracy": "a higher training accuracy",
+    "test_loss": "a lower test loss",
+    "test_accuracy": "a higher test accuracy",
+}
 
 
 class ReportBase:
@@ -80,14 +87,14 @@ class ReportBase:
     @property
     def has_baseline(self) -> bool:
         """Whether every run that needs torch is there."""
-        return all(
-            len(self.runs(k, model)) == self.n_seeds
-            for k in self.cases
-            for model in self.baselines
-        )
+        return all(self.complete(model) for model in self.baselines)
+
+    def complete(self, model: str) -> bool:
+        """Return whether every run of a model is there."""
+        return all(len(self.runs(k, model)) == self.n_seeds for k in self.cases)
 
     def statistics(self, k: int, model: str, name: str) -> tuple[float, float] | None:
-        """Return mean and standard deviation over the seeds, None without runs."""
+        """Return mean and standard deviation (NaN for one seed), None without runs."""
         runs = self.runs(k, model)
         return mean_std([run[name] for run in runs]) if runs else None
 
@@ -170,26 +177,46 @@ class ReportBase:
         title = self.models[self.main].title
         return [
             f"Row {k}: after {span(self.runs(k, self.main), 'n_iter')} sweeps {title} falls short "
-            f"of the paper's {name}."
+            f"of the paper's {name}: {_text(name, self.statistics(k, self.main, name))}, the "
+            f"paper {self.paper(k, self.main, name)}."
             for k, _, name in sorted(self.shortfalls())
         ]
 
     def rival_remarks(self) -> list[str]:
-        """Say which models reached a lower training loss than our main one."""
+        """Say which models reached better figures than our main one."""
         title, found = self.models[self.main].title, []
         for k in self.cases:
-            own = self.statistics(k, self.main, "loss")
             for model, style in self.models.items():
-                other = self.statistics(k, model, "loss")
-                if own and other and other[0] < own[0]:
-                    found.append(
-                        f"Row {k}: {style.title} reached a lower training loss than {title}."
-                    )
+                better = [text for name, text in BETTER.items() if self.beats(k, model, name)]
+                if better:
+                    found.append(f"Row {k}: {style.title} reached {listed(better)} than {title}.")
+        return found
+
+    def beats(self, k: int, model: str, name: str) -> bool:
+        """Return whether a model's mean is better than our main one's."""
+        own, other = (self.statistics(k, m, name) for m in (self.main, model))
+        if own is None or other is None:
+            return False
+        return other[0] < own[0] if name.endswith("loss") else other[0] > own[0]
+
+    def shortcomings(self) -> list[str]:
+        """Say where our figures fall short of others', and which of them are missing."""
+        found = [*self.shortfall_remarks(), *self.rival_remarks()]
+        missing = [
+            self.models[model].title for model in self.baselines if not self.complete(model)
+        ]
+        if missing:
+            found.append(f"Runs of {listed(missing)} are missing: they need torch.")
         return found
 
 
 def _text(name: str, statistics: tuple[float, float]) -> str:
     return (loss_text if name.endswith("loss") else percent_text)(*statistics)
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return "a, b and c"."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def span(runs: Sequence[Mapping[str, Any]], name: str) -> str:

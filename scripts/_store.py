@@ -2,8 +2,8 @@
 
     {"format": 1, "experiment": ..., "environments": [...], "runs": {key: run, ...}}
 
-A run is {"settings": ..., "environment": index, "result": ...}.  It is used again when its
-settings are those that are asked for; otherwise it is replaced.
+A run is {"settings": ..., "environment": index, "elapsed": seconds, "result": ...}.  It is used
+again when its settings are those that are asked for; otherwise it is replaced.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,16 +70,37 @@ class Store:
         old, new = run["settings"], _plain(settings)
         return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
 
-    def add(self, key: str, settings: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
-        """Keep a finished run, write the file, and return the result as the file has it."""
+    def add(
+        self, key: str, settings: dict[str, Any], result: dict[str, Any], elapsed: float
+    ) -> dict[str, Any]:
+        """Keep a finished run, write the file, and return the result as the file has it.
+
+        `elapsed` is the wall time in seconds with all that the result's own clock leaves out.
+        """
         run = {
             "settings": _plain(settings),
             "environment": self._environment,
+            "elapsed": _plain(float(elapsed)),
             "result": _plain(result),
         }
         self._data["runs"][key] = run
         self.save()
         return run["result"]
+
+    def elapsed(self, key: str) -> float:
+        """Return the wall time of a run in seconds; 0 in files that do not have it yet."""
+        return float(self._data["runs"][key].get("elapsed") or 0.0)
+
+    def environments(self, keys: Collection[str]) -> list[tuple[dict[str, Any], int]]:
+        """Return the environments that these runs were done in, and how many in each."""
+        used = [self._data["runs"][key]["environment"] for key in keys]
+        return [(self._data["environments"][i], used.count(i)) for i in sorted(set(used))]
+
+    def arrange(self, keys: Sequence[str]) -> None:
+        """Put the runs into this order, others behind them, whatever order they came in."""
+        runs = self._data["runs"]
+        order = [*(key for key in keys if key in runs), *(key for key in runs if key not in keys)]
+        self._data["runs"] = {key: runs[key] for key in order}
 
     def save(self) -> None:
         """Write the file."""
@@ -85,8 +108,11 @@ class Store:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a file so that a crash at any moment leaves the old one or the new one."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Replace a file so that a crash at any moment leaves the old one or the new one.
+
+    A crash can leave the part file too; the next call uses the same name, so they do not pile up.
+    """
+    part = path.with_name(f".{path.name}.part")
     try:
         with part.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
@@ -97,6 +123,36 @@ def write_atomically(path: Path, text: str) -> None:
         part.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing into a folder meanwhile.
+
+    Two of them would each replace the file by their own runs and lose the other's.  The system
+    lets go of the lock when the process ends, however it ends.  Where folders cannot be opened
+    (Windows) or locked (some network file systems) nothing is locked.
+    """
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ExperimentError(
+                f"{folder} is in use: another process is working in it; wait for its end, or "
+                "give another folder with --out"
+            ) from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 
 def mean_std(values: Sequence[float | None]) -> tuple[float, float]:
-    """Return mean and sample standard deviation (0 for one value); NaN when a run diverged."""
+    """Return mean and sample standard deviation, NaN for one value; both NaN if a run diverged."""
     array = np.array([np.nan if value is None else value for value in values], dtype=float)
-    return float(np.mean(array)), float(np.std(array, ddof=1)) if len(array) > 1 else 0.0
+    return float(np.mean(array)), float(np.std(array, ddof=1)) if len(array) > 1 else math.nan
 
 
 def loss_text(mean: float, std: float) -> str:
-    """Return a loss as the papers print it, 6.75e-3±3.00e-3."""
-    return f"{_exponent(mean)}±{_exponent(std)}" if np.isfinite(mean) else "diverged"
+    """Return a loss as the papers print it, 6.75e-3±3.00e-3; one value without a deviation."""
+    if not math.isfinite(mean):
+        return "diverged"
+    return _exponent(mean) + (f"±{_exponent(std)}" if math.isfinite(std) else "")
 
 
 def percent_text(mean: float, std: float) -> str:
     """Return a share as the papers print it, 99.83±0.15 (per cent)."""
-    return f"{100 * mean:.2f}±{100 * std:.2f}" if np.isfinite(mean) else "diverged"
+    if not math.isfinite(mean):
+        return "diverged"
+    return f"{100 * mean:.2f}" + (f"±{100 * std:.2f}" if math.isfinite(std) else "")
 
 
 def _exponent(value: float) -> str:

@@ -142,12 +142,17 @@ DATA_SETTINGS = {"n_train": N_TRAIN, "n_test": N_TEST, "seed": DATA_SEED}
 
 def run(options: RunOptions) -> str:
     """Run the experiment and return its report for the terminal."""
+    return carry_out(make_job(options), options.out)
+
+
+def make_job(options: RunOptions) -> Job:
+    """Return what is to be done; refuse what does not fit."""
     plan = make_plan(options)
     require("matplotlib", "tqdm")
     with_torch = _torch_baseline.available()
     data = make_data()
     cases = {k: make_case(k, plan, data) for k in plan.rows}
-    job = Job(
+    return Job(
         name="circle",
         settings=plan.describe(),
         threads=plan.threads,
@@ -155,7 +160,6 @@ def run(options: RunOptions) -> str:
         warm_up=warm_up,
         report=lambda found: Report(ROWS, cases, plan.seeds, found, SETTINGS_NOTE, plan.quick),
     )
-    return carry_out(job, options.out)
 
 
 def make_plan(options: RunOptions) -> Plan:

@@ -14,7 +14,7 @@ from typing import Any
 from lysep_fast.datasets import load_mnist
 from lysep_fast.parallel import available_cpus
 
-from . import ExperimentError, RunOptions, _torch_baseline
+from . import ExperimentError, MissingData, RunOptions, _torch_baseline
 from ._environment import require
 from ._experiment import Job, carry_out, choose_rows, choose_solver, solver_options
 from ._mnist_models import Architecture, Method, Rival, warm_up
@@ -144,13 +144,18 @@ class Plan:
 
 def run(options: RunOptions) -> str:
     """Run the experiment and return its report for the terminal."""
+    return carry_out(make_job(options), options.out)
+
+
+def make_job(options: RunOptions) -> Job:
+    """Return what is to be done; refuse what does not fit."""
     plan = make_plan(options)
     require("matplotlib", "tqdm")
     with_torch = _torch_baseline.available()
     data = load(options.data)
     cases = {k: make_case(k, plan, data) for k in plan.rows}
     methods = list(next(iter(cases.values())).methods.values())
-    job = Job(
+    return Job(
         name="mnist",
         settings=plan.describe(),
         threads=plan.threads,
@@ -158,7 +163,6 @@ def run(options: RunOptions) -> str:
         warm_up=lambda: warm_up(methods),
         report=lambda found: Report(ROWS, cases, plan.seeds, found, SETTINGS_NOTE, plan.quick),
     )
-    return carry_out(job, options.out)
 
 
 def make_plan(options: RunOptions) -> Plan:
@@ -184,7 +188,7 @@ def load(folder: Path | None) -> Data:
     try:
         found = load_mnist(folder)
     except FileNotFoundError as error:
-        raise ExperimentError(f"{error}\nHere --data DIR names their folder.") from None
+        raise MissingData(f"{error}\nHere --data DIR names their folder.") from None
     except ValueError as error:
         raise ExperimentError(str(error)) from None
     return Data(*found)

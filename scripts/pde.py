@@ -60,12 +60,17 @@ class Plan:
 
 def run(options: RunOptions) -> str:
     """Run the experiment and return its report for the terminal."""
+    return carry_out(make_job(options), options.out)
+
+
+def make_job(options: RunOptions) -> Job:
+    """Return what is to be done; refuse what does not fit."""
     plan = make_plan(options)
     require("matplotlib", "tqdm")
     with_torch = _torch_baseline.available()
     cases = {name: make_case(KNOWN[name], plan) for name in plan.problems}
     problem = next(iter(cases.values())).judge.problem
-    job = Job(
+    return Job(
         name="pde",
         settings=plan.describe(),
         threads=plan.threads,
@@ -73,7 +78,6 @@ def run(options: RunOptions) -> str:
         warm_up=lambda: warm_up(problem),
         report=lambda found: Report(cases, found, ELLIPTIC, plan.quick, (GRID, GRID)),
     )
-    return carry_out(job, options.out)
 
 
 def make_plan(options: RunOptions) -> Plan:
