@@ -59,12 +59,6 @@ class Crew:
         self._members: list[tuple[Any, Connection]] = []
 
     def __enter__(self) -> Crew:
-        # The processes start afresh: copies of a process with threads (Numba, BLAS) can hang.
-        for _ in range(self.size):
-            here, there = multiprocessing.Pipe()
-            member = self._start(there)
-            there.close()  # so that the pipe ends when the process does
-            self._members.append((member, here))
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -74,7 +68,17 @@ class Crew:
         for member, _ in self._members:
             member.join()
 
+    def _gather(self, n: int) -> list[Connection]:
+        """Start the first processes that are needed; return the pipes to all there are."""
+        for _ in range(len(self._members), min(self.size, n)):
+            here, there = multiprocessing.Pipe()
+            member = self._start(there)
+            there.close()  # so that the pipe ends when the process does
+            self._members.append((member, here))
+        return [connection for _, connection in self._members]
+
     def _start(self, connection: Connection) -> Any:
+        # It starts afresh: the copy of a process with threads (Numba, BLAS) can hang.
         context = multiprocessing.get_context("spawn")
         process = context.Process(
             target=run_worker, args=(connection, *self._arguments), daemon=True
@@ -95,7 +99,7 @@ class Crew:
         """
         waiting, parked = deque(todo), dict[Run, list[Run]]()
         given: dict[Run, dict[str, Any]] = {run: {} for run in todo}
-        idle, busy = [connection for _, connection in self._members], dict[Any, Run]()
+        idle, busy = self._gather(len(todo)), dict[Any, Run]()
         while waiting or busy:
             while idle and waiting:
                 run = waiting.popleft()
@@ -174,16 +178,28 @@ def serve(connection: Connection, options: Mapping[str, dict[str, Any]], threads
         while True:
             try:
                 name, key, given = connection.recv()
-            except (EOFError, OSError):
+                connection.send(_answer(name, key, given, connection, known, options))
+            except (EOFError, OSError):  # nobody is there any more
                 return
-            try:
-                if name not in known:
-                    known[name] = _tasks(name, options[name])
-                answer = _attempt(known[name][key], given, connection)
-            except Exception as error:
-                short = isinstance(error, ExperimentError)
-                answer = "failed", str(error) if short else traceback.format_exc()
-            connection.send(answer)
+
+
+def _answer(
+    name: str,
+    key: str,
+    given: dict[str, Any],
+    connection: Connection,
+    known: dict[str, dict[str, Any]],
+    options: Mapping[str, dict[str, Any]],
+) -> tuple[str, Any]:
+    """Do a run; errors become messages for the first process."""
+    try:
+        if name not in known:
+            known[name] = _tasks(name, options[name])
+        return _attempt(known[name][key], given, connection)
+    except ExperimentError as error:
+        return "failed", str(error)
+    except Exception:
+        return "failed", traceback.format_exc()
 
 
 def _tasks(name: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The circle experiment: resuming, tables, figures, baselines; on tiny settings."""
 
-import dataclasses
 import importlib
 import importlib.util
 import json
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_experiments import shrink_circle
 
 from lysep_fast import cli
 
@@ -39,14 +39,7 @@ NEEDS_TORCH = pytest.mark.skipif(
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """Shrink the experiment, so that it is fast with the JIT off too."""
-    rows = {k: dataclasses.replace(row, width=4) for k, row in circle.ROWS.items()}
-    settings = {"n_train": 40, "n_test": 30, "seed": 0}
-    monkeypatch.setattr(circle, "ROWS", rows)
-    monkeypatch.setattr(circle, "N_TRAIN", 40)
-    monkeypatch.setattr(circle, "N_TEST", 30)
-    monkeypatch.setattr(circle, "MAP_POINTS", 6)
-    monkeypatch.setattr(circle, "DATA_SETTINGS", settings)
+    shrink_circle(monkeypatch.setattr)
 
 
 @pytest.fixture

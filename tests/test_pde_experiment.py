@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_experiments import shrink_pde
 
 from lysep_fast import cli
 from lysep_fast.pde import solve
@@ -34,16 +35,7 @@ FIGURES = ["error_time.png", "loss_iterations.png", "solutions.png"]
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """Shrink the experiment, so that it is fast with the JIT off too."""
-    from dataclasses import replace
-
-    known = {name: replace(example, widths=(4, 4)) for name, example in pde.KNOWN.items()}
-    monkeypatch.setattr(pde, "KNOWN", known)
-    monkeypatch.setattr(
-        pde, "POINTS", {"n_interior": 30, "n_boundary": 12, "boundary_weight": 100.0}
-    )
-    monkeypatch.setattr(pde, "TEST_POINTS", 20)
-    monkeypatch.setattr(pde, "GRID", 9)
+    shrink_pde(monkeypatch.setattr)
 
 
 @pytest.fixture
