@@ -386,19 +386,20 @@ def test_processes_end_with_the_first_one_and_lose_no_finished_run(apart):
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
 def test_killed_five_times_it_gives_the_same_report_to_the_byte(apart):
-    rng = np.random.default_rng()
+    rng, more = np.random.default_rng(), TINY.replace("--seeds 2", "--seeds 4")
     whole, broken = apart / "whole", apart / "broken"
-    process = spawn(f"--out {whole} {TINY}", tiny=True)
+    process = spawn(f"--out {whole} {more}", tiny=True)
     _, said = process.communicate(timeout=600)
     assert process.returncode == 0, said
     wanted = all_runs(whole)
     for _ in range(5):
         kept = all_runs(broken)
-        goal = len(kept) + int(rng.integers(0, 6))  # 0: soon after the start
-        process = spawn(f"--out {broken} {TINY}", tiny=True)
+        # Without a new run: soon after the start.
+        goal = min(len(wanted), len(kept) + int(rng.integers(0, 8)))
+        process = spawn(f"--out {broken} {more}", tiny=True)
         while process.poll() is None and len(all_runs(broken)) < goal:
             time.sleep(0.005)
-        time.sleep(rng.uniform(0.0, 0.5))
+        time.sleep(rng.uniform(0.0, 0.3))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         after = all_runs(broken)
@@ -406,7 +407,7 @@ def test_killed_five_times_it_gives_the_same_report_to_the_byte(apart):
         assert {key: after[key] for key in kept} == kept
         assert all(wanted[key] == run for key, run in after.items())
     kept = len(all_runs(broken))
-    process = spawn(f"--out {broken} {TINY}", tiny=True)
+    process = spawn(f"--out {broken} {more}", tiny=True)
     _, said = process.communicate(timeout=600)
     assert process.returncode == 0, said
     # Equal results could also come from doing everything again: count what was done.
