@@ -12,6 +12,7 @@ A function on the grid is an array ``u[i, j] = u(-1 + 2 i / n, -1 + 2 j / n)``.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -210,8 +211,8 @@ def _advance(
 ) -> np.ndarray:
     """Take equal steps of ETDRK2.
 
-        a     = exp(hL) u + h phi_1(hL) N(u, t)
-        u_new = a + h phi_2(hL) (N(a, t + h) - N(u, t))
+    a     = exp(hL) u + h phi_1(hL) N(u, t)
+    u_new = a + h phi_2(hL) (N(a, t + h) - N(u, t))
     """
 
     def N(u: np.ndarray, t: float) -> np.ndarray:
@@ -317,6 +318,6 @@ def _check_grid(u: Any) -> np.ndarray:
 
 def _check_times(times: Sequence[float]) -> list[float]:
     found = [check_number(t, "times", 0.0) for t in times]
-    if not found or any(b <= a for a, b in zip(found, found[1:], strict=False)):
+    if not found or any(b <= a for a, b in itertools.pairwise(found)):
         raise ValueError(f"times must be rising numbers, at least one, got {tuple(times)}")
     return found
