@@ -25,9 +25,11 @@ ITERATIONS_PER_SWEEP = 4
 # Share of the iterations that gradient descent tries every rate for.
 QUICK_TUNING_SHARE = 0.5
 FROZEN_ITERATIONS, QUICK_FROZEN_ITERATIONS = 3000, 500
-#: By model: most steps, or evaluations for L-BFGS; rivals stop earlier at `Row.levels`.
-RIVAL_ITERATIONS = {"fast": 300, "adam": 1000, "lbfgs": 1000}
-QUICK_RIVAL_ITERATIONS = {"fast": 100, "adam": 200, "lbfgs": 200}
+#: Most steps of the fast solver; it and its rivals stop earlier at the last of `Row.levels`.
+FAST_ITERATIONS = 200
+#: By the largest depth that it is for: most steps of Adam, and most evaluations of L-BFGS.
+RIVAL_ITERATIONS = {3: 600, 6: 300, 10: 150}
+QUICK_RIVAL_SHARE = 0.25
 MAP_POINTS = 120  # along each side
 
 SETTINGS_NOTE = (
@@ -62,6 +64,11 @@ class Row:
     def hidden_layer_sizes(self) -> tuple[int, ...]:
         """Widths of the hidden layers; the output layer counts in the depth."""
         return (self.width,) * (self.depth - 1)
+
+    @property
+    def rival_iterations(self) -> int:
+        """Most steps of Adam and evaluations of L-BFGS."""
+        return next(n for depth, n in RIVAL_ITERATIONS.items() if self.depth <= depth)
 
     @property
     def levels(self) -> tuple[float, float]:
@@ -108,7 +115,7 @@ class Plan:
     sweeps: dict[int, int]
     iterations: dict[int, int]
     frozen_iterations: int
-    rival_iterations: dict[str, int]
+    rival_iterations: dict[int, dict[str, int]]
     threads: int
     solver: str
     quick: bool
@@ -120,12 +127,12 @@ class Plan:
             "quick": self.quick,
             "rows": {
                 k: {"depth": rows[k].depth, "width": rows[k].width, "sweeps": self.sweeps[k],
-                    "gradient_descent_iterations": self.iterations[k]}
+                    "gradient_descent_iterations": self.iterations[k],
+                    "rival_iterations": self.rival_iterations[k]}
                 for k in self.rows
             },
             "solver": self.solver,
             "fast_solver": FAST,
-            "rival_iterations": self.rival_iterations,
             "seeds": self.seeds,
             "seeds_vary": "initial weights; the data are the same for all runs",
             "data": data_settings,
@@ -143,16 +150,18 @@ def make_plan(options: RunOptions, table: Table) -> Plan:
     quick = options.quick
     refuse_data(options, table.data_note)
     rows = choose_rows(options, table.rows, table.quick_rows, table.title)
-    rivals = QUICK_RIVAL_ITERATIONS if quick else RIVAL_ITERATIONS
-    sweeps, iterations = {}, {}
+    sweeps, iterations, rivals = {}, {}, {}
     for k in rows:
         row = table.rows[k]
         sweeps[k] = row.quick_sweeps if quick else row.sweeps
         iterations[k] = row.quick_iterations if quick else row.iterations
+        most = round((QUICK_RIVAL_SHARE if quick else 1.0) * row.rival_iterations)
+        rivals[k] = {"fast": FAST_ITERATIONS, "adam": most, "lbfgs": most}
     if options.sweeps:
         sweeps = dict.fromkeys(rows, options.sweeps)
         iterations = dict.fromkeys(rows, ITERATIONS_PER_SWEEP * options.sweeps)
-        rivals = dict.fromkeys(rivals, ITERATIONS_PER_SWEEP * options.sweeps)
+        most = ITERATIONS_PER_SWEEP * options.sweeps
+        rivals = {k: {"fast": most, "adam": most, "lbfgs": most} for k in rows}
     return Plan(
         table=table,
         rows=rows,
@@ -187,7 +196,7 @@ def make_case(k: int, plan: Plan, data: Data, data_settings: dict[str, Any]) -> 
         frozen_iterations=plan.frozen_iterations,
         threads=plan.threads,
         levels=row.levels,
-        rival_iterations=plan.rival_iterations,
+        rival_iterations=plan.rival_iterations[k],
         curve_points=plan.table.curve_points,
     )
 
