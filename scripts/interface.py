@@ -20,7 +20,7 @@ from ._models import Data
 from ._runner import Results
 from ._tasks import Case
 
-DEPTHS, WIDTH = (3, 6, 10), 100
+WIDTH = 100
 
 # By depth and slice: sweeps of layer separation and iterations of gradient descent (both: full,
 # quick), which are lost in the paper's text and our choice; then the paper's figures.
