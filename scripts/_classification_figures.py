@@ -85,6 +85,8 @@ def curves(columns: Sequence[CurveColumn], over: str) -> Any:
                     band(ax, runs, name, over, MODELS[model])
             if over == "iterations":
                 ax.set_xscale("symlog", linthresh=1.0, linscale=0.3)
+            else:
+                ax.set_xscale("log")
             if frozen is not None:
                 _level(ax, name, frozen[0])
             ax.tick_params(labelsize=FONT - 1)
