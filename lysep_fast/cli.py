@@ -20,6 +20,7 @@ __all__ = ["EXPERIMENTS", "load_experiment", "main"]
 #: Name of the experiment: what it does.  The module of that name in scripts/ has ``run(options)``.
 EXPERIMENTS = {
     "circle": "Table 5.1, Figures 5.1-5.3: classify points inside and outside a circle",
+    "interface": "Table 5.2, Figure 5.4: classify points on the sides of a moving interface",
     "mnist": "Table 5.3: classify handwritten digits with convolutional networks",
     "pde": "differential equations with known solutions, beside PINNs in torch",
     "all": "all of them into one folder, with one report: report.md and report.html",

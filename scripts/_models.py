@@ -1,7 +1,8 @@
-"""The three models of a classification experiment, each run to a result that fits a JSON file.
+"""The models of a classification experiment, each run to a result that fits a JSON file.
 
     lysep             layer separation, lysep_fast.train
     gradient_descent  the papers' baseline, in torch
+    optimiser         Adam or L-BFGS, in torch
     frozen            hidden layers as drawn, only the last layer trained
 
 The curves begin with the initial network.
@@ -21,7 +22,7 @@ import scipy.optimize
 import lysep_fast
 from lysep_fast.kernels import cross_entropy, cross_entropy_gradient
 
-from . import _torch_baseline
+from . import _torch_baseline, _torch_optimisers
 
 Advance = Callable[[], None]
 
@@ -67,13 +68,15 @@ def lysep(
     n_threads: int,
     with_map: bool,
     advance: Advance,
+    stop_at: float = 0.0,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Train by layer separation; `settings` go to `lysep_fast.train`."""
+    """Train by layer separation until `stop_at`; `settings` go to `lysep_fast.train`."""
 
-    def callback(row: lysep_fast.HistoryRow) -> None:
+    def callback(row: lysep_fast.HistoryRow) -> bool:
         if row.sweep:
             advance()
+        return row.loss <= stop_at
 
     result = lysep_fast.train(
         data.X,
@@ -135,14 +138,23 @@ def gradient_descent(
         activation=activation,
         advance=advance,
     )
+    return {"rate": rate, **_torch_result(data, trained, with_map)}
+
+
+def optimiser(data: Data, *, with_map: bool, **settings: Any) -> dict[str, Any]:
+    """Train the same network in torch; `settings` go to `_torch_optimisers.train`."""
+    trained = _torch_optimisers.train(data.X, data.y, **settings)
+    return {"rate": settings["rate"], **_torch_result(data, trained, with_map)}
+
+
+def _torch_result(data: Data, trained: _torch_baseline.Trained, with_map: bool) -> dict[str, Any]:
     return {
         "curves": {
             "loss": trained.loss,
             "accuracy": trained.accuracy,
             "seconds": trained.seconds,
         },
-        "rate": rate,
-        "n_iter": iterations,
+        "n_iter": len(trained.loss) - 1,
         **final(data, trained.logits, with_map),
         "seconds": float(trained.seconds[-1]),
     }

@@ -131,9 +131,10 @@ def train(
         Threads of torch.
     """
     from ._torch_baseline import threads
+    from ._torch_optimisers import load_optimisers
 
     with threads(n_threads):
-        _load_optimisers()
+        load_optimisers()
         pinn.closure()
         recorder.begin()
         done = 0
@@ -143,16 +144,6 @@ def train(
         if method != "adam":
             _lbfgs(pinn, recorder, done)
     return recorder.finish()
-
-
-def _load_optimisers() -> None:
-    """Do a step of both: the first one imports for half a second, which should not count."""
-    import torch
-
-    for kind in (torch.optim.Adam, torch.optim.LBFGS):
-        parameter = torch.zeros(1, requires_grad=True)
-        parameter.grad = torch.zeros(1)
-        kind([parameter]).step(parameter.square().sum)
 
 
 def _adam(pinn: Pinn, recorder: Recorder, rate: float, until: float) -> int:

@@ -183,13 +183,18 @@ class ReportBase:
         ]
 
     def rival_remarks(self) -> list[str]:
-        """Say which models reached better figures than our main one."""
+        """Say which models reached better figures than our main one, and in which rows."""
         title, found = self.models[self.main].title, []
-        for k in self.cases:
-            for model, style in self.models.items():
+        for model, style in self.models.items():
+            rows: dict[str, list[int]] = {}
+            for k in self.cases:
                 better = [text for name, text in BETTER.items() if self.beats(k, model, name)]
                 if better:
-                    found.append(f"Row {k}: {style.title} reached {listed(better)} than {title}.")
+                    rows.setdefault(listed(better), []).append(k)
+            found += [
+                f"{style.title} reached {better} than {title} in {rows_text(there)}."
+                for better, there in rows.items()
+            ]
         return found
 
     def beats(self, k: int, model: str, name: str) -> bool:
@@ -228,3 +233,8 @@ def span(runs: Sequence[Mapping[str, Any]], name: str) -> str:
 def seconds(runs: Sequence[Mapping[str, Any]]) -> str:
     """Return the mean time of the runs."""
     return f"{mean_std([run['seconds'] for run in runs])[0]:.1f}" if runs else ""
+
+
+def rows_text(rows: Sequence[int]) -> str:
+    """Return "row 1" or "rows 1, 2"."""
+    return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows))}"

@@ -1,8 +1,11 @@
-"""The runs of one network on one data set: three models, several seeds."""
+"""The runs of one network on one data set: the models of the paper, several seeds.
+
+The other models are in `_rival_tasks`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +14,12 @@ from threadpoolctl import threadpool_limits
 from lysep_fast import __version__
 
 from . import _models, _torch_baseline
+from ._curves import reached, thin
 from ._runner import Results, Task
 
 Advance = Callable[[], None]
+
+CURVE_POINTS = 100
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,12 @@ class Case:
         Bound on the iterations of L-BFGS for the last layer.
     threads : int
         Threads of every model.
+    levels : tuple of float
+        Losses whose times are compared: the paper's, then a smaller one at which the rivals stop.
+    rival_iterations : mapping
+        By model, "fast", "adam" or "lbfgs": bound on its steps, or evaluations for L-BFGS.
+    curve_points : int or None
+        About how many entries of a curve are kept, or None for all.
     """
 
     name: str
@@ -51,6 +63,9 @@ class Case:
     tuning_iterations: int
     frozen_iterations: int
     threads: int
+    levels: tuple[float, ...]
+    rival_iterations: Mapping[str, int]
+    curve_points: int | None = None
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -72,6 +87,23 @@ class Case:
             **own,
         }
 
+    def kept(self, result: dict[str, Any], n_iter: int) -> dict[str, Any]:
+        """Return a result as it is stored: with thin curves if the case wants them."""
+        return result if self.curve_points is None else self.thinned(result, n_iter)
+
+    def thinned(self, result: dict[str, Any], n_iter: int) -> dict[str, Any]:
+        """Return a result with thin curves, `n_iter` the most steps that they can have."""
+        curves = result["curves"]
+        times = reached(curves, self.levels)
+        points = self.curve_points or CURVE_POINTS
+        return {**result, "curves": thin(curves, points, n_iter + 1), "reached": times}
+
+    def thinning(self) -> dict[str, Any]:
+        """Return the settings of `kept`."""
+        if self.curve_points is None:
+            return {}
+        return {"levels": self.levels, "curve_points": self.curve_points}
+
     def descent_settings(self, seed: int) -> dict[str, Any]:
         """Return the settings of gradient descent, the search for its rate included."""
         return self.settings(
@@ -79,6 +111,7 @@ class Case:
             iterations=self.iterations,
             rates=_torch_baseline.RATES,
             tuning_iterations=self.tuning_iterations,
+            **self.thinning(),
         )
 
 
@@ -101,7 +134,7 @@ def lysep_task(case: Case, seed: int) -> Task:
     }
 
     def run(results: Results, advance: Advance) -> dict[str, Any]:
-        return _models.lysep(
+        found = _models.lysep(
             case.data,
             sweeps=case.sweeps,
             seed=seed,
@@ -112,11 +145,12 @@ def lysep_task(case: Case, seed: int) -> Task:
             activation=case.activation,
             **settings,
         )
+        return case.kept(found, case.sweeps)
 
     return Task(
         key=case.key("lysep", seed),
         label=f"{case.name}, LySep-FNN, seed {seed}",
-        settings=case.settings(seed, sweeps=case.sweeps, **settings),
+        settings=case.settings(seed, sweeps=case.sweeps, **settings, **case.thinning()),
         n_steps=case.sweeps,
         run=run,
         summary=summary,
@@ -181,7 +215,7 @@ def descent_task(case: Case, seed: int, possible: bool) -> Task:
     """Return a run of gradient descent with the rate that `rate_task` found."""
 
     def run(results: Results, advance: Advance) -> dict[str, Any]:
-        return _models.gradient_descent(
+        found = _models.gradient_descent(
             case.data,
             widths=case.widths,
             rate=results[case.key("descent", "rate")]["rate"],
@@ -192,6 +226,7 @@ def descent_task(case: Case, seed: int, possible: bool) -> Task:
             with_map=seed == 0,
             advance=advance,
         )
+        return case.kept(found, case.iterations)
 
     return Task(
         key=case.key("descent", seed),

@@ -24,6 +24,7 @@ def part(name):
 models, report, tables = part("_models"), part("_circle_report"), part("_tables")
 baseline, progress, store = part("_torch_baseline"), part("_progress"), part("_store")
 time_left = part("_time_left")
+optimisers = part("_torch_optimisers")
 
 
 # --- the table ---------------------------------------------------------------------------------
@@ -31,7 +32,8 @@ time_left = part("_time_left")
 
 def result(loss, accuracy, **more):
     same = {"loss": loss, "accuracy": accuracy, "test_loss": 2 * loss, "test_accuracy": 0.5}
-    return {**same, "n_iter": 7, "seconds": 1.25, **more}
+    curves = {"loss": [1.0, loss], "seconds": [0.0, 1.25]}
+    return {**same, "n_iter": 7, "seconds": 1.25, "curves": curves, **more}
 
 
 def make_report(tiny_results, n_seeds=2, rows=(1,)):
@@ -64,15 +66,20 @@ def test_table_shows_means_deviations_and_the_papers_figures():
         }
     ).markdown()
     # The sample standard deviation of two values a, b is |a - b| / sqrt(2).
+    rivals = ["needs torch"] * 3  # the fast solver, L-BFGS and Adam have no runs here
     assert table_row(text, "## Training loss", 1) == [
         "1 (3, 50)", "5.27e-2±6.01e-3", "2.00e-1±1.41e-1", "6.75e-3±3.00e-3", "5.00e-3±1.41e-3",
-        "1.00e-2±0.00e0",
+        *rivals, "1.00e-2±0.00e0",
     ]  # fmt: skip
     assert table_row(text, "## Training accuracy", 1) == [
-        "1 (3, 50)", "99.10±0.29", "85.00±7.07", "99.83±0.15", "99.95±0.07", "99.00±0.00",
+        "1 (3, 50)", "99.10±0.29", "85.00±7.07", "99.83±0.15", "99.95±0.07", *rivals, "99.00±0.00",
     ]  # fmt: skip
     work = table_row(text, "## Work", 1)
-    assert work == ["1 (3, 50)", "7", "0.3", "1.2", "7", "1.2", "7", "1.2"]
+    missing = ["needs torch", "", ""]
+    assert work == [
+        "1 (3, 50)", "7", "0.3", "1.2", "7", "1.2", "needs torch", "", "needs torch", "", *missing,
+        "7", "1.2",
+    ]  # fmt: skip
     assert "2 seeds" in text
     assert "chosen by us" in text
     assert "never rose in 2 runs" in text
@@ -89,7 +96,7 @@ def test_table_says_where_we_fall_short():
     assert "after 7 sweeps LySep-FNN falls short of the paper's accuracy" in text
     assert "paper's loss: 7.00e-3, the paper 6.75e-3±3.00e-3." in text
     better = "a lower training loss, a higher training accuracy and a lower test loss"
-    assert f"frozen features reached {better} than LySep-FNN" in text
+    assert f"frozen features reached {better} than LySep-FNN in row 1" in text
     assert "rose in 1 of 1 runs" in text
     assert "over 1 seed of" in text
     assert "needs torch" in text
@@ -355,3 +362,67 @@ def test_time_left_is_shared_by_runs_at_the_same_time():
 )
 def test_durations(seconds, text):
     assert time_left.duration(seconds) == text
+
+
+# --- Adam and L-BFGS -----------------------------------------------------------------------------
+
+
+OPTIMISERS = ("adam", "lbfgs")
+SMALL = {"widths": (2, 8, 2), "seed": 0, "n_threads": 1, "rate": 0.01}
+
+
+@pytest.mark.parametrize("method", OPTIMISERS)
+def test_optimisers_lower_the_loss_and_return_the_best_network(torch, method):
+    X, y = circle.make_circle(60, 0)
+    steps = []
+    trained = optimisers.train(
+        X, y, method=method, n_iter=60, advance=lambda: steps.append(1), **SMALL
+    )
+    assert len(steps) == len(trained.loss) - 1 <= 60
+    assert trained.loss.min() < 0.9 * trained.loss[0]
+    logits = trained.logits(X)
+    assert np.mean(cross_entropy(logits, y)) == pytest.approx(trained.loss.min(), rel=1e-10)
+    assert np.all(np.diff(trained.seconds) >= 0)
+    best = int(np.argmin(trained.loss))
+    assert trained.accuracy[best] == np.mean(logits.argmax(axis=1) == y)
+
+
+@pytest.mark.parametrize("method", OPTIMISERS)
+def test_optimisers_start_where_gradient_descent_does(torch, method):
+    X, y = circle.make_circle(40, 0)
+    first = optimisers.train(X, y, method=method, n_iter=2, **SMALL).loss[0]
+    assert first == baseline.gradient_descent(X, y, n_iter=0, **SMALL).loss[0]
+
+
+@pytest.mark.parametrize("method", OPTIMISERS)
+def test_optimisers_stop_at_the_loss_asked_for(torch, method):
+    X, y = circle.make_circle(60, 0)
+    whole = optimisers.train(X, y, method=method, n_iter=40, **SMALL).loss
+    level = whole[20:].max()
+    loss = optimisers.train(X, y, method=method, n_iter=40, stop_at=level, **SMALL).loss
+    assert loss[-1] <= level < loss[:-1].min()
+    np.testing.assert_array_equal(loss, whole[: len(loss)])
+
+
+def test_adam_is_adam(torch):
+    X, y = circle.make_circle(50, 0)
+    network = baseline.make_network((2, 8, 2), "tanh", 0, False)
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
+    losses = []
+    for _ in range(5):
+        optimiser.zero_grad()
+        loss = torch.nn.functional.cross_entropy(network(torch.tensor(X)), torch.tensor(y))
+        losses.append(loss.item())
+        loss.backward()
+        optimiser.step()
+    found = optimisers.train(X, y, method="adam", n_iter=4, **SMALL).loss
+    np.testing.assert_allclose(found, losses, rtol=1e-10)
+
+
+@pytest.mark.parametrize("method", OPTIMISERS)
+def test_an_optimiser_that_diverges_ends_and_keeps_its_best(torch, method):
+    X, y = circle.make_circle(20, 0)
+    X[0, 0] = np.inf  # the first loss is finite for tanh, the gradient is not
+    trained = optimisers.train(X, y, method=method, n_iter=30, **{**SMALL, "rate": 1.0})
+    assert len(trained.loss) < 31
+    assert np.all(np.isfinite(trained.logits(np.zeros((3, 2)))))

@@ -88,7 +88,7 @@ def test_one_report_has_everything_and_needs_nothing_else(tiny, tmp_path, capsys
     assert "mnist: not done" in said.out
     assert "LYSEP_DATA_DIR" in said.out  # where the files are looked for, and the remedy
     assert "min left" in said.err or " s left" in said.err
-    assert re.search(r"^\[ 1/28\] circle: row 1, LySep-FNN, seed 0: ", said.err, re.MULTILINE)
+    assert re.search(r"^\[ 1/32\] circle: row 1, LySep-FNN, seed 0: ", said.err, re.MULTILINE)
     text, web = ((out / name).read_text(encoding="utf-8") for name in REPORTS)
     for name in ("circle", "pde"):
         table = (out / name / "table.md").read_text(encoding="utf-8")
@@ -124,7 +124,7 @@ def test_a_second_call_repeats_nothing_and_gives_the_same_report(tiny, tmp_path,
     assert reproduce(tmp_path) == 0
     assert {file: file.read_bytes() for file in files} == before
     said = capsys.readouterr().err
-    assert "circle: finished runs kept from results.json: 8" in said
+    assert "circle: finished runs kept from results.json: 12" in said
     assert "[" not in said
 
 
@@ -140,7 +140,7 @@ def test_a_stop_keeps_all_finished_runs(tiny, tmp_path, monkeypatch):
     original, count = store.Store.add, []
 
     def add(self, *arguments, **options):
-        if len(count) == 11:  # in the second experiment
+        if len(count) == 15:  # in the second experiment
             raise KeyboardInterrupt
         count.append(1)
         return original(self, *arguments, **options)
@@ -149,12 +149,12 @@ def test_a_stop_keeps_all_finished_runs(tiny, tmp_path, monkeypatch):
         patch.setattr(store.Store, "add", add)
         assert reproduce(tmp_path) == 130
     kept = all_runs(tmp_path)
-    assert len(kept) == 11
+    assert len(kept) == 15
     assert (tmp_path / "circle" / "table.md").exists()  # as soon as its runs are done
     assert not (tmp_path / "report.md").exists()
     assert reproduce(tmp_path) == 0
     after = all_runs(tmp_path)
-    assert len(after) == 28
+    assert len(after) == 32
     assert {key: after[key] for key in kept} == kept
 
 
@@ -371,12 +371,12 @@ def test_processes_end_with_the_first_one_and_lose_no_finished_run(apart):
     assert process.returncode == 0, said
     after = all_runs(out)
     assert {key: after[key] for key in kept} == kept
-    assert len(runs(out, "circle")) == 4
+    assert len(runs(out, "circle")) == 6
     assert len(runs(out, "pde")) == 15
     text = (out / "report.md").read_text(encoding="utf-8")
     done = len(everything.known()) - 1  # all but the digits
     assert text.count("**Times are not comparable**") == done
-    assert "4 of 4 runs were done with 2 at the same time" in text
+    assert "6 of 6 runs were done with 2 at the same time" in text
     assert re.search(r"\| runs at once +\| 2 ", text)
 
 

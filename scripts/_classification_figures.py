@@ -1,8 +1,8 @@
-"""Figures of the circle experiment: labels, curves over the iterations, decision maps."""
+"""Figures of the classification experiments: labels, curves, decision maps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,20 @@ from ._models import Data
 MODELS = {
     "descent": Style("CE-FNN", "#d55e00"),
     "lysep": Style("LySep-FNN", "#0072b2"),
+    "fast": Style("fast solver", "#009e73"),
+    "lbfgs": Style("L-BFGS", "#cc79a7"),
+    "adam": Style("Adam", "#e0a000"),
     "frozen": Style("frozen features", "#555555"),
 }
+TRUTH = Style("true interface", "black")
 # Class colours for points, and pale ones of the same hue for the map behind them.
 CLASS_COLORS = ("#3b6fb6", "#e08a1e")
 MAP_COLORS = ("#d3e1f2", "#fae3c3")
 WRONG_COLOR = "#c00000"
 
 Statistics = tuple[float, float] | None
+#: Draws the true border of the classes.
+Border = Callable[[Any], None]
 #: Title, curves of every run by model, and mean and spread of the frozen features' figures.
 CurveColumn = tuple[str, Mapping[str, Sequence[Mapping[str, Any]]], Statistics, Statistics]
 
@@ -34,8 +40,18 @@ class Prediction:
     map: np.ndarray
 
 
-def labels(X: np.ndarray, y: np.ndarray, radius: float) -> Any:
-    """Draw points by their class, and the circle (Figure 5.1)."""
+@dataclass(frozen=True)
+class Maps:
+    """A column of decision maps: its data, the true border, and predictions by model."""
+
+    title: str
+    data: Data
+    border: Border
+    predictions: Mapping[str, Prediction]
+
+
+def labels(X: np.ndarray, y: np.ndarray, border: Border) -> Any:
+    """Draw points by their class, and the border (Figure 5.1)."""
     figure = new_figure(5.6, 5.2)
     ax = figure.subplots()
     for value, text in ((0, "outside"), (1, "inside")):
@@ -44,7 +60,7 @@ def labels(X: np.ndarray, y: np.ndarray, radius: float) -> Any:
             *X[chosen].T, s=14, color=CLASS_COLORS[value], linewidths=0,
             label=f"{text}: {int(chosen.sum())} points",
         )  # fmt: skip
-    _circle(ax, radius)
+    border(ax)
     _square(ax, f"Labels of the {len(y)} test points")
     ax.set_xlabel("$x_1$", fontsize=FONT)
     ax.set_ylabel("$x_2$", fontsize=FONT)
@@ -69,6 +85,8 @@ def curves(columns: Sequence[CurveColumn], over: str) -> Any:
                     band(ax, runs, name, over, MODELS[model])
             if over == "iterations":
                 ax.set_xscale("symlog", linthresh=1.0, linscale=0.3)
+            else:
+                ax.set_xscale("log")
             if frozen is not None:
                 _level(ax, name, frozen[0])
             ax.tick_params(labelsize=FONT - 1)
@@ -103,28 +121,32 @@ def _level(ax: Any, name: str, value: float) -> None:
         )  # fmt: skip
 
 
-def predictions(
-    data: Data, columns: Sequence[tuple[str, Mapping[str, Prediction]]], radius: float
-) -> Any:
-    """Draw the decision map of every model, and the test points it gets wrong (Figure 5.3)."""
-    models = [model for model in MODELS if any(model in found for _, found in columns)]
+def predictions(columns: Sequence[Maps], styles: Mapping[str, Style]) -> Any:
+    """Draw decision maps and the test points that they get wrong (Figures 5.3 and 5.4).
+
+    There is a row for every style whose key has a prediction in some column.
+    """
+    models = [model for model in styles if any(model in c.predictions for c in columns)]
     figure = new_figure(max(3.1 * len(columns), 5.0), 3.3 * len(models) + 0.5)
     grid = figure.subplots(len(models), len(columns), squeeze=False)
-    for (title, found), axes in zip(columns, grid.T, strict=True):
+    for column, axes in zip(columns, grid.T, strict=True):
         for model, ax in zip(models, axes, strict=True):
-            if model not in found:
+            if model not in column.predictions:
                 ax.set_axis_off()
                 continue
-            _decision_map(ax, data, found[model], radius)
-            wrong = int(np.sum(found[model].test != data.y_test))
-            _square(ax, f"{MODELS[model].title}\n{title}\n{wrong} of {len(data.y_test)} wrong")
+            title = f"{styles[model].title}\n{column.title}"
+            if styles[model] is not TRUTH:
+                y = column.data.y_test
+                title += f"\n{int(np.sum(column.predictions[model].test != y))} of {len(y)} wrong"
+            _decision_map(ax, column, column.predictions[model])
+            _square(ax, title)
     figure.legend(
         handles=_map_legend(), loc="outside lower center", ncols=2, fontsize=FONT, frameon=False
     )
     return figure
 
 
-def _decision_map(ax: Any, data: Data, prediction: Prediction, radius: float) -> None:
+def _decision_map(ax: Any, column: Maps, prediction: Prediction) -> None:
     from matplotlib.colors import ListedColormap
 
     side = int(np.sqrt(len(prediction.map)))
@@ -132,11 +154,12 @@ def _decision_map(ax: Any, data: Data, prediction: Prediction, radius: float) ->
         prediction.map.reshape(side, side), origin="lower", extent=(-1, 1, -1, 1), vmin=0, vmax=1,
         cmap=ListedColormap(MAP_COLORS), interpolation="nearest",
     )  # fmt: skip
-    right = prediction.test == data.y_test
+    X = column.data.X_test
+    right = prediction.test == column.data.y_test
     colors = np.array(CLASS_COLORS)[prediction.test]
-    ax.scatter(*data.X_test[right].T, s=4, c=colors[right], linewidths=0)
-    ax.scatter(*data.X_test[~right].T, s=26, marker="x", color=WRONG_COLOR, linewidths=1.2)
-    _circle(ax, radius)
+    ax.scatter(*X[right].T, s=4, c=colors[right], linewidths=0)
+    ax.scatter(*X[~right].T, s=26, marker="x", color=WRONG_COLOR, linewidths=1.2)
+    column.border(ax)
 
 
 def _map_legend() -> list[Any]:
@@ -153,10 +176,27 @@ def _map_legend() -> list[Any]:
     ]
 
 
-def _circle(ax: Any, radius: float) -> None:
-    from matplotlib.patches import Circle
+def circle(radius: float) -> Border:
+    """Return the border that is a circle around the origin."""
 
-    ax.add_patch(Circle((0, 0), radius, fill=False, color="black", linewidth=1.2))
+    def draw(ax: Any) -> None:
+        from matplotlib.patches import Circle
+
+        ax.add_patch(Circle((0, 0), radius, fill=False, color="black", linewidth=1.2))
+
+    return draw
+
+
+def zero_level(u: np.ndarray) -> Border:
+    """Return the border where a periodic function on the grid of (-1, 1)^2 is zero."""
+    n = len(u)
+
+    def draw(ax: Any) -> None:
+        x = -1.0 + 2.0 / n * np.arange(n + 1)
+        whole = np.pad(u, (0, 1), mode="wrap")
+        ax.contour(x, x, whole.T, levels=[0.0], colors="black", linewidths=1.2)
+
+    return draw
 
 
 def _square(ax: Any, title: str) -> None:
