@@ -28,7 +28,7 @@ FROZEN_ITERATIONS, QUICK_FROZEN_ITERATIONS = 3000, 500
 #: Most steps of the fast solver; it and its rivals stop earlier at the last of `Row.levels`.
 FAST_ITERATIONS = 200
 #: By the largest depth that it is for: most steps of Adam, and most evaluations of L-BFGS.
-RIVAL_ITERATIONS = {3: 600, 6: 300, 10: 150}
+RIVAL_ITERATIONS = {3: 600, 6: 200, 10: 100}
 QUICK_RIVAL_SHARE = 0.25
 MAP_POINTS = 120  # along each side
 

@@ -25,7 +25,7 @@ WIDTH = 100
 # By depth and slice: sweeps of layer separation and iterations of gradient descent (both: full,
 # quick), which are lost in the paper's text and our choice; then the paper's figures.
 _ROWS = (
-    (3, 1, 1700, 200, 800, 150,
+    (3, 1, 2200, 200, 800, 150,
      (1.50e-1, 1.05e-2), (0.9452, 0.0047), (1.67e-2, 1.96e-3), (0.9943, 0.0010)),
     (3, 2, 700, 200, 800, 150,
      (1.25e-1, 9.05e-3), (0.9527, 0.0057), (1.41e-2, 2.73e-3), (0.9948, 0.0015)),
