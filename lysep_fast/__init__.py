@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .files.errors import ModelFileError
 from .network import Network
 from .result import HistoryRow, Result, Status
 from .train import train
@@ -20,6 +21,7 @@ __all__ = [
     "LySepClassifier",
     "LySepConvClassifier",
     "LySepRegressor",
+    "ModelFileError",
     "Network",
     "Result",
     "Status",
