@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .files.errors import ModelFileError
+from .files.models import load
 from .network import Network
 from .result import HistoryRow, Result, Status
 from .train import train
@@ -25,6 +26,7 @@ __all__ = [
     "Network",
     "Result",
     "Status",
+    "load",
     "pde",
     "train",
 ]
