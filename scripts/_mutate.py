@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import io
 import json
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -27,6 +29,11 @@ VALUES = (*NUMBERS, None, True, 0.5, "", "tanh", "O", "<f8", [], {}, [[]], [1, 2
 
 def members(data: bytes) -> list[tuple[str, bytes]]:
     """Return names and contents of the members of a model file."""
+    return list(_members(data))
+
+
+@functools.lru_cache(maxsize=16)
+def _members(data: bytes) -> list[tuple[str, bytes]]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return [(info.filename, archive.read(info)) for info in archive.infolist()]
 
@@ -34,7 +41,8 @@ def members(data: bytes) -> list[tuple[str, bytes]]:
 def rebuild(parts: list[tuple[str, bytes]], compression: int = zipfile.ZIP_STORED) -> bytes:
     """Return a zip archive of these members, all sums right."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", compression) as archive:
+    with zipfile.ZipFile(file, "w", compression) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # two members of one name are meant
         for name, data in parts:
             archive.writestr(zipfile.ZipInfo(name), data, compression)
     return file.getvalue()
@@ -185,7 +193,7 @@ def _change_members(data: bytes, rng: np.random.Generator) -> bytes:
         case 0:
             del parts[k]
         case 1:
-            parts.append((parts[k][0] + "x", parts[k][1]))
+            parts.append((parts[k][0] + "x" * int(rng.integers(2)), parts[k][1]))
         case 2:
             parts.insert(0, parts.pop(k))
         case 3:

@@ -20,7 +20,7 @@ __all__ = [
     "unpack_labels",
 ]
 
-_DTYPE = re.compile(r"[<|]([biuf][1248]|[US][1-9][0-9]{0,6})")
+_DTYPE = re.compile(r"[<|]([biuf][1248]|U[1-9][0-9]{0,6})")
 _INTEGER = 1 << 64
 
 
@@ -87,7 +87,7 @@ def pack_labels(labels: np.ndarray, name: str) -> np.ndarray:
         stored = labels.astype(np.str_)
         if stored.astype(object).tolist() != labels.tolist():  # NumPy drops zeros at the end
             raise TypeError(f"{name} cannot be stored: a string ends in a zero character")
-    if stored.dtype.kind not in "biufUS":
+    if stored.dtype.kind not in "biufU":
         raise TypeError(
             f"{name} of dtype {labels.dtype} cannot be stored in a model file; use integers, "
             "floats, bools or strings"
