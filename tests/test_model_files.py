@@ -16,7 +16,7 @@ from model_files import FOLDER, MAKERS, NAMES, grid, make_classifier, make_resul
 import lysep_fast
 from lysep_fast import HistoryRow, ModelFileError, cli, pde
 from lysep_fast.files import results, solutions
-from lysep_fast.files.archive import FORMAT_VERSION
+from lysep_fast.files.archive import FORMAT_VERSION, write_archive
 from lysep_fast.kernels._jit import JIT_ENABLED
 
 _, mutate = cli.load_experiment("_mutate")
@@ -308,6 +308,30 @@ def test_images_of_absurd_size_are_refused(size, path):
     make_result(conv_channels=2, hidden_layer_sizes=3, kernel_size=1).save(path)
     with pytest.raises(ModelFileError):
         forged(path, lambda h: h["network"]["layers"][0].update(size))
+
+
+def test_images_whose_number_of_pixels_has_no_64_bits_are_refused(path):
+    make_result(conv_channels=2, hidden_layer_sizes=3, kernel_size=1, pool_size=3).save(path)
+
+    def change(header):
+        header["network"]["layers"][0].update(image_shape=[1, 1 << 31, 1 << 31])
+        pooled = {"image_shape": [2, 1 << 31, 1 << 31], "pool_size": [1 << 31, 1 << 31]}
+        header["network"]["features"][1].update(pooled)
+
+    with pytest.raises(ModelFileError, match="images of shape"):
+        forged(path, change)
+
+
+@pytest.mark.parametrize(
+    ("column", "code", "match"),
+    [(0, -1, "negative"), (1, -1, "negative"), (0, 99, "out of range")],
+)
+def test_steps_of_rows_that_are_not_there_are_refused(column, code, match, path):
+    header, arrays = results.pack_result(make_result(solver="alternating"))
+    arrays["step_codes"][0, column] = code
+    write_archive(path, results.KIND, header, arrays)
+    with pytest.raises(ModelFileError, match=match):
+        lysep_fast.load(path)
 
 
 @needs_sklearn
