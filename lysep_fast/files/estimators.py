@@ -60,6 +60,7 @@ def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
         "labels": {},
         "random": None,
         "spread": None,
+        "memory": "_memory" in own,
     }
     arrays |= {key: np.array(own[key], np.float64) for key in header["curves"]}
     for key in _LABELS:
@@ -109,6 +110,8 @@ def read_estimator(archive: Archive) -> Any:
         estimator._random = _unpack_random(header["random"], arrays["random_key"])
     if header["spread"] is not None:
         estimator._spread = _unpack_spread(header["spread"], arrays)
+    if field(header, "memory", bool):
+        estimator._memory = None  # of the steps of `partial_fit`, which start afresh
     _check(estimator, archive.kind)
     if archive.kind == "conv-classifier":
         estimator._shape = getattr(result.network.layer(1), "image_shape", None)
@@ -198,7 +201,7 @@ def _unpack_spread(header: Any, arrays: dict[str, np.ndarray]) -> Any:
 
     scaler = StandardScaler()
     scaler.n_features_in_ = header["outputs"]
-    scaler.n_samples_seen_ = _number(header["count"])
+    scaler.n_samples_seen_ = np.array(_number(header["count"]))[()]  # scikit-learn asks its shape
     for key in _SPREAD:
         setattr(scaler, key, arrays[f"spread_{key}"])
     return scaler
