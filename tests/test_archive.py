@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from lysep_fast import ModelFileError, cli
-from lysep_fast.files import archive as container
+from lysep_fast.files import atomic
 from lysep_fast.files.archive import Archive, read_archive, write_archive
 
 _, mutate = cli.load_experiment("_mutate")
@@ -126,7 +127,7 @@ class Disk:
 
     def __init__(self, monkeypatch, name, error, after=0):
         self.real, self.error, self.left = getattr(os, name), error, after
-        monkeypatch.setattr(container.os, name, self)
+        monkeypatch.setattr(os, name, self)
 
     def __call__(self, *arguments, **options):
         if self.left == 0:
@@ -138,7 +139,7 @@ class Disk:
 def opened(monkeypatch, kind, *buffer):
     """Let files be written through another kind of raw file."""
     monkeypatch.setattr(
-        container, "open", lambda *how: io.BufferedWriter(kind(*how), *buffer), raising=False
+        atomic, "open", lambda *how: io.BufferedWriter(kind(*how), *buffer), raising=False
     )
 
 
@@ -198,7 +199,7 @@ def test_short_writes_are_gone_on_with(path, monkeypatch):
 def test_bytes_that_the_system_has_lost_are_noticed(path, monkeypatch):
     before = path.read_bytes()
     lost = os.stat_result((stat.S_IFREG | 0o600, 0, 0, 1, 0, 0, 5, 0, 0, 0))
-    monkeypatch.setattr(container.os, "fstat", lambda handle: lost)
+    monkeypatch.setattr(os, "fstat", lambda handle: lost)
     with pytest.raises(OSError, match="kept only a part"):
         write_archive(path, "test", {"new": 1}, {})
     assert path.read_bytes() == before
@@ -323,7 +324,7 @@ def test_memory_that_is_no_value_of_its_dtype(path, k, where, match):
     data = bytearray(parts[k][1])
     data[where] = 0x7F
     start = 10 + int.from_bytes(data[8:10], "little")
-    whole["arrays"][k - 1][3] = container.hashlib.sha256(data[start:]).hexdigest()
+    whole["arrays"][k - 1][3] = hashlib.sha256(data[start:]).hexdigest()
     parts[0], parts[k] = ("header.json", mutate.sealed(whole)), (parts[k][0], bytes(data))
     damaged(path, mutate.rebuild(parts), match)
 

@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import io
-import json
 import math
 import os
 import re
-import secrets
-import shutil
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
+from .atomic import replacing
+from .encoding import bytes_of, little, npy_start, opened_seal, sealed, sha256_of
 from .errors import ModelFileError, model_file_errors
 
 __all__ = ["FORMAT_VERSION", "Archive", "Expected", "read_archive", "write_archive"]
@@ -76,14 +74,14 @@ def write_archive(
         If the disk is full, the folder not writable and so on.
     """
     stored = {name: _plain(name, array) for name, array in arrays.items()}
-    text = _sealed(
+    text = sealed(
         {
             "format": _FORMAT,
             "version": FORMAT_VERSION,
             "kind": kind,
             "header": dict(header),
             "arrays": [
-                [name, array.dtype.str, list(array.shape), _digest(array)]
+                [name, array.dtype.str, list(array.shape), sha256_of(array)]
                 for name, array in stored.items()
             ],
         }
@@ -93,11 +91,11 @@ def write_archive(
             f"the header of {os.fsdecode(path)} would take {len(text)} bytes, more than "
             f"{_HEADER_BYTES}; keep long lists in arrays"
         )
-    with _replaced(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         _write_member(archive, _HEADER, text)
         for name, array in stored.items():
-            start = _npy_start(array.dtype, array.shape)
-            _write_member(archive, name + ".npy", start, _bytes_of(array))
+            start = npy_start(array.dtype, array.shape)
+            _write_member(archive, name + ".npy", start, bytes_of(array))
 
 
 def read_archive(
@@ -155,7 +153,7 @@ class Archive:
         self._zip = zipped
         self._members = zipped.infolist()
         _check_members(self._members, size)
-        whole = _opened_seal(_read_all(zipped, self._members[0], _HEADER, _HEADER_BYTES))
+        whole = opened_seal(_read_all(zipped, self._members[0], _HEADER, _HEADER_BYTES))
         if whole.get("format") != _FORMAT:
             raise ValueError(f"its format is {whole.get('format')!r}, not {_FORMAT!r}")
         version = whole.get("version")
@@ -194,7 +192,7 @@ class Archive:
     def arrays(self, expected: Callable[[dict[str, Any]], Expected]) -> dict[str, np.ndarray]:
         """Read all arrays after checking them against what the header calls for."""
         wanted = {
-            name: (tuple(shape), _little(dtype))
+            name: (tuple(shape), little(dtype))
             for name, (shape, dtype) in expected(self.header).items()
         }
         names = [row[0] for row in self._table]
@@ -212,7 +210,7 @@ class Archive:
             raise ValueError("its members are not those of its header")
         for member, row in zip(self._members[1:], self._table, strict=True):
             shape, dtype = wanted[row[0]]
-            size = len(_npy_start(dtype, shape)) + math.prod(shape) * dtype.itemsize
+            size = len(npy_start(dtype, shape)) + math.prod(shape) * dtype.itemsize
             if member.file_size != size:
                 raise ValueError(f"{row[0]} takes {member.file_size} bytes instead of {size}")
         return {
@@ -274,11 +272,11 @@ def _read_array(
 ) -> np.ndarray:
     """Return an array whose member is known to have the right size."""
     array = np.empty(shape, dtype)
-    start = _npy_start(dtype, shape)
+    start = npy_start(dtype, shape)
     with zipped.open(member) as stream:
         if stream.read(len(start)) != start:
             raise ValueError(f"{member.filename} does not begin as a .npy file of its shape")
-        view, done = _bytes_of(array), 0
+        view, done = bytes_of(array), 0
         while done < len(view):
             chunk = stream.read(min(_CHUNK_BYTES, len(view) - done))
             if not chunk:
@@ -286,7 +284,7 @@ def _read_array(
             view[done : done + len(chunk)] = chunk
             done += len(chunk)
         stream.read(1)  # zipfile compares its checksum at the end
-    if _digest(array) != digest:
+    if sha256_of(array) != digest:
         raise ValueError(f"{member.filename} does not have the SHA-256 of the header")
     if dtype.kind == "b" and np.any(array.view(np.uint8) > 1):
         raise ValueError(f"{member.filename} holds what is no bool")
@@ -297,7 +295,7 @@ def _read_array(
 
 def _code_points(array: np.ndarray) -> np.ndarray:
     """Return the characters of strings as numbers, without decoding them."""
-    return np.frombuffer(_bytes_of(array), "<u4")
+    return np.frombuffer(bytes_of(array), "<u4")
 
 
 def _plain(name: str, array: Any) -> np.ndarray:
@@ -306,69 +304,10 @@ def _plain(name: str, array: Any) -> np.ndarray:
         raise ValueError(f"an array cannot be stored under the name {name!r}; use letters")
     array = np.asarray(array)
     try:
-        dtype = _little(array.dtype)
+        dtype = little(array.dtype)
     except ValueError as error:
         raise TypeError(f"the array {name} cannot be stored: {error}") from None
     return np.ascontiguousarray(array, dtype).reshape(array.shape)
-
-
-def _little(dtype: Any) -> np.dtype:
-    """Return a dtype in little-endian order if it can be stored without pickle."""
-    dtype = np.dtype(dtype)
-    if (
-        dtype.kind not in "biufUS"
-        or dtype.itemsize == 0
-        or (dtype.kind == "f" and dtype.itemsize > 8)
-    ):
-        raise ValueError(
-            f"its dtype is {dtype}; bool, integers, floats up to 64 bits and strings can be stored"
-        )
-    return dtype.newbyteorder("<")
-
-
-def _bytes_of(array: np.ndarray) -> memoryview:
-    """Return the memory of a C-contiguous array, writable if the array is."""
-    return array.reshape(-1).view(np.uint8).data
-
-
-def _digest(array: np.ndarray) -> str:
-    return hashlib.sha256(_bytes_of(array)).hexdigest()
-
-
-def _npy_start(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
-    """Return what stands before the numbers in a ``.npy`` file, version 1.0 of that format.
-
-    numpy writes the same up to blanks, the number of which has changed between its versions.
-    """
-    text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': {shape!r}, }}"
-    blanks = -(10 + len(text) + 1) % 64
-    length = len(text) + blanks + 1
-    return b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + f"{text}{' ' * blanks}\n".encode()
-
-
-def _sealed(whole: dict[str, Any]) -> bytes:
-    """Return the header as JSON with its own hash."""
-    return _canonical(whole | {"sha256": hashlib.sha256(_canonical(whole)).hexdigest()})
-
-
-def _opened_seal(text: bytes) -> dict[str, Any]:
-    """Return the header of JSON that `_sealed` made, without its hash."""
-    whole = json.loads(text.decode("ascii"), parse_constant=_refuse)
-    if not isinstance(whole, dict) or _canonical(whole) != text:
-        raise ValueError("its header is not written as this format prescribes")
-    digest = whole.pop("sha256", None)
-    if hashlib.sha256(_canonical(whole)).hexdigest() != digest:
-        raise ValueError("its header does not have the SHA-256 that it should have")
-    return whole
-
-
-def _canonical(whole: dict[str, Any]) -> bytes:
-    """Return the one JSON text of a header."""
-    return json.dumps(whole, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"its header holds {constant}")
 
 
 def _typed(whole: dict[str, Any], name: str, kind: type) -> Any:
@@ -387,37 +326,3 @@ def _write_member(archive: zipfile.ZipFile, name: str, *parts: bytes | memoryvie
         for part in parts:
             for first in range(0, len(part), _CHUNK_BYTES):
                 stream.write(part[first : first + _CHUNK_BYTES])
-
-
-@contextlib.contextmanager
-def _replaced(path: str | os.PathLike[str]) -> Iterator[io.BufferedWriter]:
-    """Yield a new file that takes the place of `path` when the body has succeeded."""
-    target = os.path.realpath(os.fsdecode(path))
-    folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            if os.fstat(file.fileno()).st_size != file.tell():
-                raise OSError(errno.EIO, "the file system kept only a part of the file", target)
-        if os.path.exists(target):
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    except BaseException:  # Ctrl-C as well
-        with contextlib.suppress(OSError):  # the first error counts
-            os.unlink(temporary)
-        raise
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: str) -> None:
-    """Force a renaming to the disk, where the system has a way to."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
