@@ -1,170 +1,138 @@
-"""The training loop: iterate until stop, with history, callback and the best iterate."""
+"""The training loop: iterate until stop, with history, callback and the best iterate.
+
+It serves every kind of network; what is trained is behind the `Training` protocol.
+"""
 
 from __future__ import annotations
 
+import enum
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from .losses import Loss
-from .objective import Problem, SeparatedLoss
-from .parts.passes import Batch, Evaluation, evaluate
-from .result import HistoryRow, Result, Status
-from .solvers import Solver
-from .state import State
+from .blocks import Step
 
-__all__ = ["Callback", "Stopping", "run"]
+__all__ = ["Stopping", "Training", "run"]
 
-Callback = Callable[[HistoryRow], bool | None]
+
+class Training(Protocol):
+    """A problem with its variables, its solver, and the result that they fill.
+
+    History rows are what `measure` makes them: the loop reads their `steps` only.
+    """
+
+    #: Gets the history, the status (an enum), the best iteration and the weights.
+    result: Any
+    #: What an iteration is called, in the plural.
+    noun: str
+
+    def start(self) -> None:
+        """Prepare for a run from the weights of the result."""
+        ...
+
+    def step(self) -> Sequence[Step]:
+        """Do one iteration in place and report on it."""
+        ...
+
+    def measure(
+        self, iteration: int, seconds: float, steps: tuple[Step, ...]
+    ) -> tuple[Any, float]:
+        """Return the history row of the current weights, and the value whose fall is progress."""
+        ...
+
+    def is_finite(self, row: Any) -> bool:
+        """Return whether training can go on from there."""
+        ...
+
+    def is_better(self, row: Any, best: Any) -> bool:
+        """Return whether the weights of `row`, the last one, replace those of `best`."""
+        ...
+
+    def keep(self) -> None:
+        """Copy the current weights into the result."""
+        ...
+
+    def line(self, row: Any) -> str:
+        """Return a history row in words."""
+        ...
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """When to stop, beside the callback."""
+    """When to stop, beside the callback, and the statuses that say so.
+
+    Attributes
+    ----------
+    max_iter : int
+        Largest number of iterations; 0 for solvers that are done after their start.
+    tol : float
+        An iteration is quiet unless the watched value has fallen by more than this share of its
+        lowest one.
+    n_iter_no_change : int
+        Quiet iterations in a row after which to stop.
+    quiet, done : Enum
+        Statuses after so many quiet iterations, and after `max_iter`.
+    """
 
     max_iter: int
     tol: float
     n_iter_no_change: int
+    quiet: enum.Enum
+    done: enum.Enum
 
 
 def run(
-    problem: Problem,
-    solver: Solver,
-    result: Result,
+    training: Training,
     stopping: Stopping,
     *,
-    validation: Batch | None = None,
-    callback: Callback | None = None,
+    callback: Callable[[Any], bool | None] | None = None,
     verbose: int = 0,
-) -> State:
-    """Iterate until stop, from the weights in `result` (replaced at the end).
-
-    Returns the last state.  With a validation set, the weights with its smallest loss
-    are the result; without, the last finite ones.
-    """
-    began = time.perf_counter()
-    state = problem.synchronised_state(result.W, result.b, auxiliaries=solver.auxiliaries)
-    solver.start(problem, state)
-    row, lowest = _history_row(problem, solver, state, 0, began, (), validation)
-    best, best_row, quiet = _copy_weights(state), row, 0
-    stop = _report(row, result, callback, verbose)
-    while result.status is Status.RUNNING:
-        if stop:
-            result.status = Status.CALLBACK
-        elif not np.isfinite(row.loss) or not np.isfinite(row.separated_loss):
-            result.status = Status.NOT_FINITE
-        elif row.steps and not any(step.accepted for step in row.steps):
-            result.status = Status.NO_PROGRESS
-        elif quiet >= stopping.n_iter_no_change:
-            result.status = Status.CONVERGED if validation is None else Status.EARLY_STOPPED
-        elif row.sweep >= stopping.max_iter:
-            result.status = Status.MAX_ITER
+) -> None:
+    """Iterate until stop; history, status and the best weights are left in the result."""
+    began, result = time.perf_counter(), training.result
+    training.start()
+    row, lowest = training.measure(0, time.perf_counter() - began, ())
+    training.keep()
+    best, iteration, quiet = row, 0, 0
+    while True:
+        result.history.append(row)
+        if verbose:
+            print(training.line(row))
+        if _wants_to_stop(callback, row):
+            result.status = type(result.status).CALLBACK
         else:
-            steps = tuple(solver.step(problem, state))
-            row, value = _history_row(
-                problem, solver, state, row.sweep + 1, began, steps, validation
-            )
-            if validation is None:
-                quiet = 0 if lowest - value > stopping.tol * lowest else quiet + 1
-                lowest = min(lowest, value)
-                if np.isfinite(row.separated_loss):
-                    best, best_row = _copy_weights(state), row
-            elif row.validation_loss < best_row.validation_loss:
-                best, best_row, quiet = _copy_weights(state), row, 0
-            else:
-                quiet += 1
-            stop = _report(row, result, callback, verbose)
-    result.W, result.b = best
-    result.best_iter = best_row.sweep
+            result.status = _status(training, stopping, row, iteration, quiet)
+        if result.status is not type(result.status).RUNNING:
+            break
+        steps, iteration = tuple(training.step()), iteration + 1
+        row, value = training.measure(iteration, time.perf_counter() - began, steps)
+        quiet = 0 if value < (1.0 - stopping.tol) * lowest else quiet + 1
+        lowest = min(lowest, value)
+        if training.is_better(row, best):
+            training.keep()
+            best, result.best_iter = row, iteration
     if verbose:
-        print(f"stopped after {result.n_iter} sweeps: {result.message}")
-    return state
+        print(f"stopped after {iteration} {training.noun}: {result.message}")
 
 
-def _watched(
-    problem: Problem, solver: Solver, state: State, root: float, known: Evaluation
-) -> float:
-    """Return the value whose fall counts as progress: the one that the solver works on.
-
-    That is ``sqrt(F + penalty)`` with auxiliaries, the mean loss against smoothed targets plus
-    the penalty where the solver promises that it falls, and else the reported loss; `root` is
-    LS.  The loss's own units are those of the penalty.
-    """
-    penalty = problem.objective.penalty(state.W)
-    if solver.auxiliaries:
-        return float(np.sqrt(root**2 + penalty)) if penalty else root
-    if solver.promise == "loss":
-        return known.objective / problem.n_samples + penalty
-    return known.loss / problem.n_samples
+def _status(
+    training: Training, stopping: Stopping, row: Any, iteration: int, quiet: int
+) -> enum.Enum:
+    """Return why to stop after an iteration, or that there is no reason to."""
+    status: Any = type(stopping.done)
+    if not training.is_finite(row):
+        return status.NOT_FINITE
+    if row.steps and not any(step.accepted for step in row.steps):
+        return status.NO_PROGRESS
+    if quiet >= stopping.n_iter_no_change:
+        return stopping.quiet
+    return stopping.done if iteration >= stopping.max_iter else status.RUNNING
 
 
-def _copy_weights(state: State) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    return [w.copy() for w in state.W], [v.copy() for v in state.b]
-
-
-def _history_row(
-    problem: Problem,
-    solver: Solver,
-    state: State,
-    sweep: int,
-    began: float,
-    steps: tuple[Any, ...],
-    validation: Batch | None,
-) -> tuple[HistoryRow, float]:
-    """Evaluate the true network and the separated loss; return also the `_watched` value."""
-    known = solver.evaluation
-    if known is None:
-        known = evaluate(problem.network, state.W, state.b, problem.batch, problem.team)
-    if solver.auxiliaries:
-        separated = problem.objective.separated_loss(state)
-    elif solver.separated is not None:
-        separated = solver.separated
-    else:  # synchronised: all residuals are zero
-        nothing = np.zeros(problem.network.depth - 1)
-        separated = SeparatedLoss(known.squares / problem.n_samples, nothing, nothing)
-    unit = problem.loss.unit
-    loss, score = _reported(problem.loss, known, problem.n_samples)
-    name, found = problem.loss.score_name, {"accuracy": float("nan")}
-    found[name] = score
-    if validation is not None:
-        seen = evaluate(problem.network, state.W, state.b, validation, problem.team)
-        found["validation_loss"], found[f"validation_{name}"] = _reported(
-            validation.loss, seen, len(validation)
-        )
-    row = HistoryRow(
-        sweep=sweep,
-        seconds=time.perf_counter() - began,
-        loss=loss,
-        separated_loss=unit * separated.root,
-        data=unit**2 * separated.data,
-        penalties=unit**2 * separated.penalties,
-        steps=steps,
-        **found,
-    )
-    return row, _watched(problem, solver, state, separated.root, known)
-
-
-def _reported(loss: Loss, seen: Evaluation, n: int) -> tuple[float, float]:
-    """Return the mean loss in the units of the targets, and the score."""
-    return loss.unit**2 * (seen.loss / n), loss.score(seen.loss / n, seen.correct / n)
-
-
-def _report(row: HistoryRow, result: Result, callback: Callback | None, verbose: int) -> bool:
-    """Store, print and hand out one history row; return whether the callback wants to stop."""
-    result.history.append(row)
-    if verbose:
-        held_out = ""
-        name, score, held_out_score = "accuracy", row.accuracy, row.validation_accuracy
-        if np.isnan(score):
-            name, score, held_out_score = "R^2", row.r2, row.validation_r2
-        if np.isfinite(row.validation_loss):
-            held_out = f"  validation {row.validation_loss:.4e} {100 * held_out_score:6.2f} %"
-        print(
-            f"sweep {row.sweep:5d}  loss {row.loss:.4e}  separated {row.separated_loss:.4e}  "
-            f"{name} {100 * score:6.2f} %{held_out}  {row.seconds:8.2f} s"
-        )
+def _wants_to_stop(callback: Callable[[Any], bool | None] | None, row: Any) -> bool:
+    """Hand out one history row; return whether the callback answers with True itself."""
     answer = False if callback is None else callback(row)
     return isinstance(answer, bool | np.bool_) and bool(answer)

@@ -10,16 +10,17 @@ import numpy as np
 from .images import ConvolutionLayers, image_rows
 from .layers.conv import CONVOLUTION_NORMS
 from .layers.dense import NORMS
-from .loop import Callback, Stopping, run
+from .loop import Stopping, run
 from .losses import SquaredError
 from .network import Network
 from .objective import Problem
 from .parallel import Team, available_cpus
 from .parts.normalise import INIT_CHOICES, initial_weights
 from .parts.passes import Batch
-from .result import Result
+from .result import Result, Status
 from .solvers import SOLVERS, Solver, choose_init, choose_solver, make_solver
 from .targets import Targets
+from .training import Callback, NetworkTraining
 from .validation import (
     check_activation,
     check_choice,
@@ -173,14 +174,7 @@ def train(
     Learning.
     """
     convolutions = ConvolutionLayers.check(conv_channels, kernel_size, pool_size, padding)
-    shape = None
-    if convolutions.channels:
-        X, shape = image_rows(X, image_shape)
-    elif image_shape is not None:
-        raise ValueError(
-            f"image_shape={image_shape!r} needs convolutions; set conv_channels, or leave it out"
-        )
-    X = check_inputs(X)
+    X, shape = _inputs(X, image_shape, convolutions)
     if output_bias is None:
         output_bias = loss == SquaredError.name
     check_flag(output_bias, "output_bias")
@@ -212,15 +206,7 @@ def train(
     check_integer(verbose, "verbose", minimum=0)
     if isinstance(solver, str) and solver == "auto":
         solver = "mini-batch" if convolutions.channels else choose_solver(len(X), X.shape[1], loss)
-    for name, value in (("batch_size", batch_size), ("refresh_every", refresh_every)):
-        if value is not None and isinstance(solver_options, Mapping | None):
-            solver_options = {**(solver_options or {}), name: value}
-    method = make_solver(solver, solver_options)
-    if refresh_every is not None and getattr(method, "batch_size", None) is None:
-        raise ValueError(
-            f"refresh_every={refresh_every} needs subsets to refresh; set batch_size, or leave it "
-            "out"
-        )
+    method = _method(solver, solver_options, batch_size=batch_size, refresh_every=refresh_every)
     _check_support(
         method,
         solver,
@@ -253,18 +239,42 @@ def train(
         result.bound_constant = problem.objective.constant
         if method.synchronised:  # all residuals are zero
             result.bound_constant = problem.objective.synchronised_constant
-        stopping = Stopping(max_iter, tol, n_iter_no_change)
-        run(
-            problem,
-            method,
-            result,
-            stopping,
-            validation=validation,
-            callback=callback,
-            verbose=verbose,
-        )
+        quiet = Status.EARLY_STOPPED if early_stopping else Status.CONVERGED
+        # Held-out losses count by their lowest one alone.
+        tol = 0.0 if early_stopping else tol
+        stopping = Stopping(max_iter, tol, n_iter_no_change, quiet, Status.MAX_ITER)
+        training = NetworkTraining(problem, method, result, validation)
+        run(training, stopping, callback=callback, verbose=verbose)
         bound.restore(result.W, result.b)
     return result
+
+
+def _inputs(
+    X: Any, image_shape: Any, convolutions: ConvolutionLayers
+) -> tuple[np.ndarray, tuple[int, int, int] | None]:
+    """Return checked inputs as rows, and the shape of the images if there are convolutions."""
+    shape = None
+    if convolutions.channels:
+        X, shape = image_rows(X, image_shape)
+    elif image_shape is not None:
+        raise ValueError(
+            f"image_shape={image_shape!r} needs convolutions; set conv_channels, or leave it out"
+        )
+    return check_inputs(X), shape
+
+
+def _method(solver: str | Solver, options: dict[str, Any] | None, **subsets: int | None) -> Solver:
+    """Return the solver with its options, those of `subsets` that are set among them."""
+    given = {name: value for name, value in subsets.items() if value is not None}
+    if given and isinstance(options, Mapping | None):
+        options = {**(options or {}), **given}
+    method = make_solver(solver, options)
+    if "refresh_every" in given and getattr(method, "batch_size", None) is None:
+        raise ValueError(
+            f"refresh_every={given['refresh_every']} needs subsets to refresh; set batch_size, or "
+            "leave it out"
+        )
+    return method
 
 
 def _check_support(method: Solver, solver: str | Solver, **wanted: bool) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..blocks import Step
 from ..features.jet import Jet
+from ..loop import Stopping, run
 from ..parallel import Team, available_cpus
 from ..validation import (
     check_choice,
@@ -21,10 +20,11 @@ from ..validation import (
 )
 from .jets import Hidden, JetNetwork
 from .problem import Problem
-from .solution import PdeRow, PdeStatus, Solution
+from .solution import PdeStatus, Solution
 from .solvers_projection import RandomFeatures, VariableProjection
 from .solvers_separated import Alternating, Nesterov
 from .state import Discrete, PdeSolver, PdeState, Sampling
+from .training import Callback, EquationTraining
 
 __all__ = ["PDE_SOLVERS", "solve"]
 
@@ -52,7 +52,7 @@ def solve(
     n_iter_no_change: int = 20,
     random_state: int | np.random.Generator | None = None,
     n_threads: int | None = None,
-    callback: Callable[[PdeRow], bool | None] | None = None,
+    callback: Callback | None = None,
     verbose: int = 0,
 ) -> Solution:
     """Solve a second-order differential equation by a neural network.
@@ -137,66 +137,13 @@ def solve(
         state = PdeState(hidden, np.zeros(widths[-1]))
         solution = Solution(problem, hidden, state.w, activation, n_threads=n_threads)
         discrete = Discrete(problem, network, sampling, scale, rng)
-        stopping = (max_iter, tol, n_iter_no_change)
-        _run(discrete, method, state, solution, stopping, callback, verbose)
+        done = PdeStatus.MAX_ITER
+        if not method.iterates:
+            max_iter, done = 0, PdeStatus.SOLVED
+        stopping = Stopping(max_iter, tol, n_iter_no_change, PdeStatus.CONVERGED, done)
+        training = EquationTraining(discrete, method, state, solution)
+        run(training, stopping, callback=callback, verbose=verbose)
     return solution
-
-
-def _run(
-    discrete: Discrete,
-    method: PdeSolver,
-    state: PdeState,
-    solution: Solution,
-    stopping: tuple[int, float, int],
-    callback: Callable[[PdeRow], bool | None] | None,
-    verbose: int,
-) -> None:
-    """Iterate until stop; the weights with the smallest J become the solution."""
-    max_iter, tol, patience = stopping
-    began = time.perf_counter()
-    method.start(discrete, state)
-    lowest, quiet, iteration = np.inf, 0, 0
-    steps: tuple[Step, ...] = ()
-    while True:
-        row = PdeRow(
-            iteration,
-            time.perf_counter() - began,
-            state.loss,
-            state.inside,
-            state.edge,
-            state.separated,
-            steps,
-        )
-        solution.history.append(row)
-        quiet = 0 if row.loss < lowest * (1.0 - tol) else quiet + 1
-        if row.loss < lowest or iteration == 0:
-            lowest = row.loss if np.isfinite(row.loss) else np.inf
-            solution.hidden = Hidden(state.hidden.widths, state.hidden.theta.copy())
-            solution.w, solution.best_iter = state.w.copy(), iteration
-        if verbose:
-            print(
-                f"iteration {iteration:5d}  loss {row.loss:.4e}  equation {row.equation:.4e}  "
-                f"boundary {row.boundary:.4e}  {row.seconds:8.2f} s"
-            )
-        answer = None if callback is None else callback(row)
-        if isinstance(answer, bool | np.bool_) and bool(answer):
-            solution.status = PdeStatus.CALLBACK
-        elif not np.isfinite(row.loss):
-            solution.status = PdeStatus.NOT_FINITE
-        elif not method.iterates:
-            solution.status = PdeStatus.SOLVED
-        elif steps and not any(step.accepted for step in steps):
-            solution.status = PdeStatus.NO_PROGRESS
-        elif quiet >= patience:
-            solution.status = PdeStatus.CONVERGED
-        elif iteration >= max_iter:
-            solution.status = PdeStatus.MAX_ITER
-        if solution.status is not PdeStatus.RUNNING:
-            break
-        steps = tuple(method.step(discrete, state))
-        iteration += 1
-    if verbose:
-        print(f"stopped after {solution.n_iter} iterations: {solution.message}")
 
 
 def _make_solver(solver: str | PdeSolver, options: dict[str, Any] | None) -> PdeSolver:

@@ -1,0 +1,79 @@
+"""What the loop trains of a differential equation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..blocks import Step
+from .jets import Hidden
+from .solution import PdeRow, Solution
+from .state import Discrete, PdeSolver, PdeState
+
+__all__ = ["Callback", "EquationTraining"]
+
+Callback = Callable[[PdeRow], bool | None]
+
+
+class EquationTraining:
+    """A collocated problem and its solver, for `lysep_fast.loop.run`.
+
+    The weights with the smallest J become the solution.
+
+    Parameters
+    ----------
+    discrete : Discrete
+        The problem at its points.
+    solver : PdeSolver
+        What steps.
+    state : PdeState
+        The initial variables.
+    result : Solution
+        Gets the best ones.
+    """
+
+    noun = "iterations"
+
+    def __init__(
+        self, discrete: Discrete, solver: PdeSolver, state: PdeState, result: Solution
+    ) -> None:
+        self.discrete, self.solver, self.state = discrete, solver, state
+        self.result = result
+
+    def start(self) -> None:
+        """Prepare the solver, which fits the output weights."""
+        self.solver.start(self.discrete, self.state)
+
+    def step(self) -> Sequence[Step]:
+        """Do one iteration of the solver."""
+        return self.solver.step(self.discrete, self.state)
+
+    def measure(
+        self, iteration: int, seconds: float, steps: tuple[Step, ...]
+    ) -> tuple[PdeRow, float]:
+        """Return what the solver has measured, and J."""
+        state = self.state
+        terms = (state.loss, state.inside, state.edge, state.separated)
+        return PdeRow(iteration, seconds, *terms, steps), state.loss
+
+    def is_finite(self, row: PdeRow) -> bool:
+        """Return whether J is finite."""
+        return bool(np.isfinite(row.loss))
+
+    def is_better(self, row: PdeRow, best: PdeRow) -> bool:
+        """Return whether J has reached a new low."""
+        return row.loss < best.loss
+
+    def keep(self) -> None:
+        """Copy the current weights into the solution."""
+        hidden = self.state.hidden
+        self.result.hidden = Hidden(hidden.widths, hidden.theta.copy())
+        self.result.w = self.state.w.copy()
+
+    def line(self, row: PdeRow) -> str:
+        """Return a history row in words."""
+        return (
+            f"iteration {row.iteration:5d}  loss {row.loss:.4e}  equation {row.equation:.4e}  "
+            f"boundary {row.boundary:.4e}  {row.seconds:8.2f} s"
+        )
