@@ -41,9 +41,10 @@ class SingleThreadedBlas:
         with self._lock:
             if holder in self._holders:
                 shared, own = self._find()
-                _restore(own, self._holders.pop(holder)[1])
-                if not self._holders:
+                _restore(own, self._holders[holder][1])
+                if len(self._holders) == 1:
                     _restore(shared, self._former)
+                del self._holders[holder]  # last: a release cut short by Ctrl-C begins again
 
     def limit_this_thread(self) -> None:
         """Set the limit of a thread that ends with its holder."""

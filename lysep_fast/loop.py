@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -52,7 +53,7 @@ class Training(Protocol):
         ...
 
     def keep(self) -> None:
-        """Copy the current weights into the result."""
+        """Copy the current weights into the result, all or none of them (Ctrl-C)."""
         ...
 
     def line(self, row: Any) -> str:
@@ -91,14 +92,38 @@ def run(
     callback: Callable[[Any], bool | None] | None = None,
     verbose: int = 0,
 ) -> None:
-    """Iterate until stop; history, status and the best weights are left in the result."""
+    """Iterate until stop; history, status and the best weights are left in the result.
+
+    Ctrl-C stops at the next sample block, with a warning: the result is that of the iterations
+    that were complete.  Before the first one, and after the last, it is raised as usual.
+    """
     began, result = time.perf_counter(), training.result
     training.start()
     row, lowest = training.measure(0, time.perf_counter() - began, ())
     training.keep()
+    result.history.append(row)
+    try:
+        _iterate(training, stopping, row, lowest, began, callback, verbose)
+    except KeyboardInterrupt:
+        result.status = type(result.status).INTERRUPTED
+        warnings.warn(result.message, stacklevel=3)
+    if verbose:
+        print(f"stopped after {result.n_iter} {training.noun}: {result.message}")
+
+
+def _iterate(
+    training: Training,
+    stopping: Stopping,
+    row: Any,
+    lowest: float,
+    began: float,
+    callback: Callable[[Any], bool | None] | None,
+    verbose: int,
+) -> None:
+    """Iterate from the first row on until the status says why to stop."""
+    result = training.result
     best, iteration, quiet = row, 0, 0
     while True:
-        result.history.append(row)
         if verbose:
             print(training.line(row))
         if _wants_to_stop(callback, row):
@@ -106,16 +131,15 @@ def run(
         else:
             result.status = _status(training, stopping, row, iteration, quiet)
         if result.status is not type(result.status).RUNNING:
-            break
+            return
         steps, iteration = tuple(training.step()), iteration + 1
         row, value = training.measure(iteration, time.perf_counter() - began, steps)
         quiet = 0 if value < (1.0 - stopping.tol) * lowest else quiet + 1
         lowest = min(lowest, value)
+        result.history.append(row)
         if training.is_better(row, best):
             training.keep()
             best, result.best_iter = row, iteration
-    if verbose:
-        print(f"stopped after {iteration} {training.noun}: {result.message}")
 
 
 def _status(

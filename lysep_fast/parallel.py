@@ -111,10 +111,10 @@ class Team:
         self._process = os.getpid()
         try:
             single_threaded_blas.hold(self)
+            return self
         except BaseException:  # Ctrl-C
             single_threaded_blas.release(self)
             raise
-        return self
 
     def __exit__(
         self,
@@ -126,8 +126,10 @@ class Team:
         try:
             if executor is not None and self._process == os.getpid():
                 executor.shutdown(wait=True)
-        finally:  # a second Ctrl-C ends the waiting
             single_threaded_blas.release(self)
+        except BaseException:  # Ctrl-C ends the waiting, and makes the release begin again
+            single_threaded_blas.release(self)
+            raise
 
     def map(self, task: Callable[[slice, Workspace], T], blocks: list[slice]) -> list[T]:
         """Run ``task(block, workspace)`` for every block and return the results in block order.

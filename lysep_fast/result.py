@@ -27,6 +27,7 @@ class Status(enum.Enum):
     CONVERGED = "the separated loss has stopped improving by more than tol"
     EARLY_STOPPED = "the validation loss has stopped improving; the best weights are returned"
     CALLBACK = "the callback asked to stop"
+    INTERRUPTED = "interrupted by Ctrl-C; the best weights so far are returned"
     NO_PROGRESS = "no block could lower the separated loss any further in this precision"
     NOT_FINITE = (
         "the loss is no longer finite; the last finite weights are returned. "

@@ -168,6 +168,12 @@ def train(
     ValueError, TypeError
         If an argument is not as described; the message names it, its value and the remedy.
 
+    Notes
+    -----
+    Ctrl-C stops training at the next block of samples: a warning says so, and the result has the
+    status ``INTERRUPTED`` and the best weights of the sweeps that were complete.  Before the first
+    sweep, and on pressing it again, it is a KeyboardInterrupt as usual.
+
     References
     ----------
     Liu, Ng, Gu: A Layer Separation Optimization Framework for Cross-Entropy Training in Deep

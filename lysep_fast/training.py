@@ -125,8 +125,8 @@ class NetworkTraining:
 
     def keep(self) -> None:
         """Copy the current weights into the result."""
-        self.result.W = [w.copy() for w in self.state.W]
-        self.result.b = [v.copy() for v in self.state.b]
+        W, b = [w.copy() for w in self.state.W], [v.copy() for v in self.state.b]
+        self.result.W, self.result.b = W, b
 
     def line(self, row: HistoryRow) -> str:
         """Return a history row in words."""

@@ -26,6 +26,7 @@ class PdeStatus(enum.Enum):
     MAX_ITER = "the maximal number of iterations was reached; raise max_iter to go further"
     CONVERGED = "the loss has stopped falling by more than tol"
     CALLBACK = "the callback asked to stop"
+    INTERRUPTED = "interrupted by Ctrl-C; the best weights so far are returned"
     NO_PROGRESS = "the loss could not be lowered any further in this precision"
     SOLVED = (
         "the output weights are the least-squares optimum for the random hidden layers; take "

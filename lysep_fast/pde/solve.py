@@ -106,6 +106,12 @@ def solve(
     ------
     ValueError, TypeError
         If an argument is not as described; the message names it, its value and the remedy.
+
+    Notes
+    -----
+    Ctrl-C stops at the next block of points: a warning says so, and the result has the status
+    ``INTERRUPTED`` and the best weights of the iterations that were complete.  Before the first
+    iteration, and on pressing it again, it is a KeyboardInterrupt as usual.
     """
     if not isinstance(problem, Problem):
         raise TypeError(f"problem must be a lysep_fast.pde.Problem, got {problem!r}")

@@ -68,8 +68,8 @@ class EquationTraining:
     def keep(self) -> None:
         """Copy the current weights into the solution."""
         hidden = self.state.hidden
-        self.result.hidden = Hidden(hidden.widths, hidden.theta.copy())
-        self.result.w = self.state.w.copy()
+        copy, w = Hidden(hidden.widths, hidden.theta.copy()), self.state.w.copy()
+        self.result.hidden, self.result.w = copy, w
 
     def line(self, row: PdeRow) -> str:
         """Return a history row in words."""
