@@ -26,7 +26,7 @@ class SingleThreadedBlas:
         self._former: list[int | None] = []
         self._libraries: tuple[list[Any], list[Any]] | None = None
 
-    def hold(self, holder: Any) -> None:
+    def hold(self, holder: object) -> None:
         """Set the limit until `holder` is released."""
         with self._lock:
             shared, own = self._find()
@@ -36,7 +36,7 @@ class SingleThreadedBlas:
             for library in shared + own:
                 _set_thread_count(library, 1)
 
-    def release(self, holder: Any) -> None:
+    def release(self, holder: object) -> None:
         """Restore this thread's limit, and if `holder` is the last one that of the process."""
         with self._lock:
             if holder in self._holders:

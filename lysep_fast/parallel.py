@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -103,18 +104,19 @@ class Team:
         self._workspaces = [Workspace()]
         self._executor: ThreadPoolExecutor | None = None
         self._process = 0
+        self._holder: object = None
 
     def __enter__(self) -> Team:
         if self.n_threads > 1:  # its threads are started when there is work for them
             limit = single_threaded_blas.limit_this_thread
             self._executor = ThreadPoolExecutor(self.n_threads - 1, "lysep_fast", limit)
         self._process = os.getpid()
-        try:
-            single_threaded_blas.hold(self)
-            return self
-        except BaseException:  # Ctrl-C
-            single_threaded_blas.release(self)
-            raise
+        holder = object()
+        # Ctrl-C may come before the first line of __exit__ or in the middle of the release.
+        self._last_resort = weakref.finalize(self, single_threaded_blas.release, holder)
+        self._holder = holder
+        single_threaded_blas.hold(holder)
+        return self
 
     def __exit__(
         self,
@@ -126,10 +128,9 @@ class Team:
         try:
             if executor is not None and self._process == os.getpid():
                 executor.shutdown(wait=True)
-            single_threaded_blas.release(self)
-        except BaseException:  # Ctrl-C ends the waiting, and makes the release begin again
-            single_threaded_blas.release(self)
-            raise
+        finally:  # a second Ctrl-C ends the waiting
+            single_threaded_blas.release(self._holder)
+            self._last_resort.detach()
 
     def map(self, task: Callable[[slice, Workspace], T], blocks: list[slice]) -> list[T]:
         """Run ``task(block, workspace)`` for every block and return the results in block order.
