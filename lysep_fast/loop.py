@@ -1,4 +1,4 @@
-"""The training loop: iterate until stop, with history, callback and the best iterate.
+"""The training loop: iterate until stop, with history, callback, best iterate and checkpoints.
 
 It serves every kind of network; what is trained is behind the `Training` protocol.
 """
@@ -8,13 +8,16 @@ from __future__ import annotations
 import enum
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from .blocks import Step
+from .checkpoint import Checkpoints
+from .history import HistoryTable
+from .stateful import Stateful, flatten, prefixed
 
 __all__ = ["Stopping", "Training", "run"]
 
@@ -29,6 +32,8 @@ class Training(Protocol):
     result: Any
     #: What an iteration is called, in the plural.
     noun: str
+    #: Dataclass of the history rows.
+    row_kind: type[Any]
 
     def start(self) -> None:
         """Prepare for a run from the weights of the result."""
@@ -60,6 +65,14 @@ class Training(Protocol):
         """Return a history row in words."""
         ...
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return variables, solver, random generator and kept weights, for a checkpoint."""
+        ...
+
+    def load_state_dict(self, found: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave, after `start` and `keep`."""
+        ...
+
 
 @dataclass(frozen=True)
 class Stopping:
@@ -85,78 +98,150 @@ class Stopping:
     done: enum.Enum
 
 
+@dataclass
+class _Progress(Stateful):
+    """What the loop itself remembers."""
+
+    state_names = ("iteration", "lowest", "quiet", "best_iter", "seconds")
+
+    iteration: int = 0
+    lowest: float = np.inf
+    quiet: int = 0
+    best_iter: int = 0
+    seconds: float = 0.0
+
+
+class _Run:
+    """One run of a training, from its start or from a checkpoint."""
+
+    def __init__(self, training: Training, checkpoints: Checkpoints | None) -> None:
+        self.training, self.result = training, training.result
+        self.checkpoints = checkpoints
+        self.progress = _Progress()
+        self.table = HistoryTable(training.row_kind)
+        self.began = time.perf_counter()
+
+    def start(self) -> bool:
+        """Prepare the training; return whether it went on from a checkpoint."""
+        self.training.start()
+        saved = None if self.checkpoints is None else self.checkpoints.saved
+        if saved is None or self.checkpoints is None:
+            return False
+        self.training.keep()
+        with self.checkpoints.loading():
+            self.training.load_state_dict(prefixed(saved, "training"))
+            self.progress.load_state_dict(prefixed(saved, "loop"))
+            self.result.history[:] = self.table.rows(prefixed(saved, "history"))
+            self._check(saved)
+        self.result.best_iter = self.progress.best_iter
+        self.began -= self.progress.seconds
+        self.checkpoints.resumed(self.progress.iteration)
+        return True
+
+    def _check(self, saved: Mapping[str, Any]) -> None:
+        """Raise if the file has not set what a checkpoint would hold now, and nothing else."""
+        now, then = self.state_dict(), {key for key in saved if not key.startswith("start.")}
+        if now.keys() != then:
+            raise ValueError(f"the state has other parts: {sorted(now.keys() ^ then)[:5]}")
+        if len(self.result.history) != self.progress.iteration + 1:
+            raise ValueError("the history has not as many rows as there were iterations")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of everything."""
+        self.table.extend(self.result.history)
+        training, history = self.training.state_dict(), self.table.state_dict()
+        return flatten({"loop": self.progress, "training": training, "history": history})
+
+    def iterate(self, tol: float) -> None:
+        """Do one iteration, add its row to the history, keep the weights if they are better."""
+        training, progress = self.training, self.progress
+        steps = tuple(training.step())
+        progress.iteration += 1
+        row, value = self._measure(steps)
+        progress.quiet = 0 if value < (1.0 - tol) * progress.lowest else progress.quiet + 1
+        progress.lowest = min(progress.lowest, value)
+        best = self.result.history[progress.best_iter]
+        self.result.history.append(row)
+        if training.is_better(row, best):
+            training.keep()
+            self.result.best_iter = progress.best_iter = progress.iteration
+
+    def first(self) -> None:
+        """Begin the history with the initial network."""
+        row, self.progress.lowest = self._measure(())
+        self.training.keep()
+        self.result.history.append(row)
+
+    def _measure(self, steps: tuple[Step, ...]) -> tuple[Any, float]:
+        self.progress.seconds = time.perf_counter() - self.began
+        return self.training.measure(self.progress.iteration, self.progress.seconds, steps)
+
+    def status(self, stopping: Stopping) -> enum.Enum:
+        """Return why to stop, or that there is no reason to."""
+        known: Any = type(stopping.done)
+        row, progress = self.result.history[-1], self.progress
+        if not self.training.is_finite(row):
+            return known.NOT_FINITE
+        if row.steps and not any(step.accepted for step in row.steps):
+            return known.NO_PROGRESS
+        if progress.quiet >= stopping.n_iter_no_change:
+            return stopping.quiet
+        return stopping.done if progress.iteration >= stopping.max_iter else known.RUNNING
+
+    def offer(self, last: bool) -> None:
+        """Write a checkpoint if one is due."""
+        if self.checkpoints is not None:
+            self.checkpoints.offer(self.progress.iteration, self.state_dict, last)
+
+
 def run(
     training: Training,
     stopping: Stopping,
     *,
     callback: Callable[[Any], bool | None] | None = None,
     verbose: int = 0,
+    checkpoints: Checkpoints | None = None,
 ) -> None:
     """Iterate until stop; history, status and the best weights are left in the result.
 
     Ctrl-C stops at the next sample block, with a warning: the result is that of the iterations
-    that were complete.  Before the first one, and after the last, it is raised as usual.
+    that were complete, and the last checkpoint stays as it is.  Before the first iteration it is
+    raised as usual.
     """
-    began, result = time.perf_counter(), training.result
-    training.start()
-    row, lowest = training.measure(0, time.perf_counter() - began, ())
-    training.keep()
-    result.history.append(row)
+    this, result = _Run(training, checkpoints), training.result
+    resumed = this.start()
+    if not resumed:
+        this.first()
+    elif this.progress.iteration > stopping.max_iter:
+        raise ValueError(
+            f"max_iter={stopping.max_iter} is below the {this.progress.iteration} "
+            f"{training.noun} of the checkpoint; raise it"
+        )
+    status: Any = type(stopping.done)
     try:
-        _iterate(training, stopping, row, lowest, began, callback, verbose)
+        # The callback has seen the last row of a checkpoint already.
+        stop = not resumed and _report(training, callback, verbose)
+        while True:
+            result.status = status.CALLBACK if stop else this.status(stopping)
+            if result.status is not status.RUNNING:
+                break
+            this.offer(last=False)
+            this.iterate(stopping.tol)
+            stop = _report(training, callback, verbose)
+        this.offer(last=True)
     except KeyboardInterrupt:
-        result.status = type(result.status).INTERRUPTED
+        result.status = status.INTERRUPTED
         warnings.warn(result.message, stacklevel=3)
     if verbose:
         print(f"stopped after {result.n_iter} {training.noun}: {result.message}")
 
 
-def _iterate(
-    training: Training,
-    stopping: Stopping,
-    row: Any,
-    lowest: float,
-    began: float,
-    callback: Callable[[Any], bool | None] | None,
-    verbose: int,
-) -> None:
-    """Iterate from the first row on until the status says why to stop."""
-    result = training.result
-    best, iteration, quiet = row, 0, 0
-    while True:
-        if verbose:
-            print(training.line(row))
-        if _wants_to_stop(callback, row):
-            result.status = type(result.status).CALLBACK
-        else:
-            result.status = _status(training, stopping, row, iteration, quiet)
-        if result.status is not type(result.status).RUNNING:
-            return
-        steps, iteration = tuple(training.step()), iteration + 1
-        row, value = training.measure(iteration, time.perf_counter() - began, steps)
-        quiet = 0 if value < (1.0 - stopping.tol) * lowest else quiet + 1
-        lowest = min(lowest, value)
-        result.history.append(row)
-        if training.is_better(row, best):
-            training.keep()
-            best, result.best_iter = row, iteration
-
-
-def _status(
-    training: Training, stopping: Stopping, row: Any, iteration: int, quiet: int
-) -> enum.Enum:
-    """Return why to stop after an iteration, or that there is no reason to."""
-    status: Any = type(stopping.done)
-    if not training.is_finite(row):
-        return status.NOT_FINITE
-    if row.steps and not any(step.accepted for step in row.steps):
-        return status.NO_PROGRESS
-    if quiet >= stopping.n_iter_no_change:
-        return stopping.quiet
-    return stopping.done if iteration >= stopping.max_iter else status.RUNNING
-
-
-def _wants_to_stop(callback: Callable[[Any], bool | None] | None, row: Any) -> bool:
-    """Hand out one history row; return whether the callback answers with True itself."""
+def _report(
+    training: Training, callback: Callable[[Any], bool | None] | None, verbose: int
+) -> bool:
+    """Print and hand out the last history row; return whether the callback wants to stop."""
+    row = training.result.history[-1]
+    if verbose:
+        print(training.line(row))
     answer = False if callback is None else callback(row)
     return isinstance(answer, bool | np.bool_) and bool(answer)

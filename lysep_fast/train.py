@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from .checkpoint import Checkpoints, digest, solver_settings
 from .images import ConvolutionLayers, image_rows
 from .layers.conv import CONVOLUTION_NORMS
 from .layers.dense import NORMS
 from .loop import Stopping, run
-from .losses import SquaredError
+from .losses import Loss, SquaredError
 from .network import Network
 from .objective import Problem
 from .parallel import Team, available_cpus
@@ -67,6 +69,10 @@ def train(
     n_threads: int | None = None,
     callback: Callback | None = None,
     verbose: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 10,
+    checkpoint_errors: str = "raise",
+    resume: str | os.PathLike[str] | None = None,
 ) -> Result:
     """Train a fully connected or convolutional network by layer separation.
 
@@ -157,6 +163,19 @@ def train(
         True.
     verbose : int, default 0
         1 prints one line per sweep.
+    checkpoint : str or path-like, optional
+        File to write the complete state of the run to, in place of what is there: before the first
+        sweep, after every `checkpoint_every`, and at the end.  A run that is killed at any
+        moment leaves a complete file behind.
+    checkpoint_every : int, default 10
+        See `checkpoint`.
+    checkpoint_errors : {"raise", "warn"}, default "raise"
+        Whether an error of the disk stops training or is a warning.  A former checkpoint survives
+        it.
+    resume : str or path-like, optional
+        Checkpoint to go on from, with the bits of a run that was never interrupted.  Data and
+        arguments must be those of that run; only `max_iter` may be larger, and `random_state` left
+        out.
 
     Returns
     -------
@@ -167,6 +186,8 @@ def train(
     ------
     ValueError, TypeError
         If an argument is not as described; the message names it, its value and the remedy.
+    ModelFileError
+        If the checkpoint to go on from is damaged.
 
     Notes
     -----
@@ -212,6 +233,7 @@ def train(
     check_integer(verbose, "verbose", minimum=0)
     if isinstance(solver, str) and solver == "auto":
         solver = "mini-batch" if convolutions.channels else choose_solver(len(X), X.shape[1], loss)
+    checkpoints = Checkpoints(checkpoint, checkpoint_every, checkpoint_errors, resume)
     method = _method(solver, solver_options, batch_size=batch_size, refresh_every=refresh_every)
     _check_support(
         method,
@@ -229,6 +251,28 @@ def train(
     else:
         network = convolutions.network(shape, hidden, bound.n_outputs, activation, output_bias)
     rng = check_generator(random_state)
+    checkpoints.begin(
+        lambda: {
+            **_data(X, bound),
+            "loss": loss,
+            "label_smoothing": label_smoothing,
+            "image_shape": shape,
+            "n_classes": bound.n_outputs,
+            "hidden_layer_sizes": hidden,
+            "activation": activation,
+            "output_bias": output_bias,
+            "convolutions": vars(convolutions),
+            "weights": weights,
+            "init": init,
+            "alpha": float(alpha),
+            "validation_fraction": float(validation_fraction) if early_stopping else None,
+            "tol": float(tol),
+            "n_iter_no_change": n_iter_no_change,
+            "random_state": random_state,
+            **solver_settings(method),
+        },
+        rng,
+    )
     validation = None
     if early_stopping:
         kept, held_out = targets.hold_out(validation_fraction, rng)
@@ -250,7 +294,7 @@ def train(
         tol = 0.0 if early_stopping else tol
         stopping = Stopping(max_iter, tol, n_iter_no_change, quiet, Status.MAX_ITER)
         training = NetworkTraining(problem, method, result, validation)
-        run(training, stopping, callback=callback, verbose=verbose)
+        run(training, stopping, callback=callback, verbose=verbose, checkpoints=checkpoints)
         bound.restore(result.W, result.b)
     return result
 
@@ -267,6 +311,13 @@ def _inputs(
             f"image_shape={image_shape!r} needs convolutions; set conv_channels, or leave it out"
         )
     return check_inputs(X), shape
+
+
+def _data(X: np.ndarray, loss: Loss) -> dict[str, str]:
+    """Return fingerprints of the training data."""
+    given = [np.array(loss.unit), getattr(loss, "mean", None)]  # what standardising took away
+    weights = digest(loss.sample_weight)
+    return {"X": digest(X), "y": digest(loss.y, *given), "sample_weight": weights}
 
 
 def _method(solver: str | Solver, options: dict[str, Any] | None, **subsets: int | None) -> Solver:

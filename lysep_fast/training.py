@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from .objective import Problem, SeparatedLoss
 from .parts.passes import Batch, Evaluation, evaluate
 from .result import HistoryRow, Result
 from .solvers import Solver
+from .stateful import flatten, prefixed, restore
 
 __all__ = ["Callback", "NetworkTraining"]
 
@@ -36,7 +38,7 @@ class NetworkTraining:
         Held-out samples.
     """
 
-    noun = "sweeps"
+    noun, row_kind = "sweeps", HistoryRow
 
     def __init__(
         self, problem: Problem, solver: Solver, result: Result, validation: Batch | None = None
@@ -127,6 +129,22 @@ class NetworkTraining:
         """Copy the current weights into the result."""
         W, b = [w.copy() for w in self.state.W], [v.copy() for v in self.state.b]
         self.result.W, self.result.b = W, b
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return variables, solver, random generator and kept weights."""
+        solver, rng = self.solver.state_dict(), self.problem.rng
+        return flatten({"state": self.state, "solver": solver, "rng": rng, "best": self._best()})
+
+    def load_state_dict(self, found: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        restore(found, "state", self.state)
+        self.solver.resume(self.problem, self.state, prefixed(found, "solver"))
+        restore(found, "rng", self.problem.rng)
+        restore(found, "best", self._best())
+
+    def _best(self) -> dict[str, Any]:
+        W, b = self.result.W, self.result.b
+        return {"W": dict(enumerate(W[1:], start=1)), "b": dict(enumerate(b[1:], start=1))}
 
     def line(self, row: HistoryRow) -> str:
         """Return a history row in words."""

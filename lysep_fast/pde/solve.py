@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..checkpoint import Checkpoints, solver_settings
 from ..features.jet import Jet
 from ..loop import Stopping, run
 from ..parallel import Team, available_cpus
@@ -54,6 +56,10 @@ def solve(
     n_threads: int | None = None,
     callback: Callback | None = None,
     verbose: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 10,
+    checkpoint_errors: str = "raise",
+    resume: str | os.PathLike[str] | None = None,
 ) -> Solution:
     """Solve a second-order differential equation by a neural network.
 
@@ -96,6 +102,19 @@ def solve(
         Called with every `PdeRow`; solving stops when it returns True.
     verbose : int, default 0
         1 prints one line per iteration.
+    checkpoint : str or path-like, optional
+        File to write the complete state of the run to, in place of what is there: before the first
+        iteration, after every `checkpoint_every`, and at the end.  A run that is killed at any
+        moment leaves a complete file behind.
+    checkpoint_every : int, default 10
+        See `checkpoint`.
+    checkpoint_errors : {"raise", "warn"}, default "raise"
+        Whether an error of the disk stops solving or is a warning.  A former checkpoint survives
+        it.
+    resume : str or path-like, optional
+        Checkpoint to go on from, with the bits of a run that was never interrupted.  Data and
+        arguments must be those of that run; only `max_iter` may be larger, and `random_state` left
+        out.
 
     Returns
     -------
@@ -106,6 +125,8 @@ def solve(
     ------
     ValueError, TypeError
         If an argument is not as described; the message names it, its value and the remedy.
+    ModelFileError
+        If the checkpoint to go on from is damaged.
 
     Notes
     -----
@@ -133,7 +154,24 @@ def solve(
         scale = float(np.interp(problem.dimension, [3, 5], [0.6, 0.3]))
     check_number(scale, "scale", 0.0, exclusive=True)
     method = _make_solver(solver, solver_options)
+    checkpoints = Checkpoints(checkpoint, checkpoint_every, checkpoint_errors, resume)
     rng = check_generator(random_state)
+    checkpoints.begin(
+        lambda: {
+            "problem": problem.digest(),
+            "hidden_layer_sizes": widths[1:],
+            "activation": activation,
+            "n_interior": n_interior,
+            "n_boundary": n_boundary,
+            "boundary_weight": float(boundary_weight),
+            "scale": float(scale),
+            "tol": float(tol),
+            "n_iter_no_change": n_iter_no_change,
+            "random_state": random_state,
+            **solver_settings(method),
+        },
+        rng,
+    )
     sampling = Sampling(n_interior, n_boundary, float(boundary_weight))
 
     with Team(n_threads) as team, np.errstate(over="ignore", invalid="ignore"):
@@ -148,7 +186,7 @@ def solve(
             max_iter, done = 0, PdeStatus.SOLVED
         stopping = Stopping(max_iter, tol, n_iter_no_change, PdeStatus.CONVERGED, done)
         training = EquationTraining(discrete, method, state, solution)
-        run(training, stopping, callback=callback, verbose=verbose)
+        run(training, stopping, callback=callback, verbose=verbose, checkpoints=checkpoints)
     return solution
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..blocks import Step
+from ..stateful import flatten, prefixed, restore
 from .jets import Hidden
 from .solution import PdeRow, Solution
 from .state import Discrete, PdeSolver, PdeState
@@ -33,7 +35,7 @@ class EquationTraining:
         Gets the best ones.
     """
 
-    noun = "iterations"
+    noun, row_kind = "iterations", PdeRow
 
     def __init__(
         self, discrete: Discrete, solver: PdeSolver, state: PdeState, result: Solution
@@ -70,6 +72,21 @@ class EquationTraining:
         hidden = self.state.hidden
         copy, w = Hidden(hidden.widths, hidden.theta.copy()), self.state.w.copy()
         self.result.hidden, self.result.w = copy, w
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return variables, solver, random generator and kept weights."""
+        solver, rng = self.solver.state_dict(), self.discrete.rng
+        return flatten({"state": self.state, "solver": solver, "rng": rng, "best": self._best()})
+
+    def load_state_dict(self, found: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        restore(found, "state", self.state)
+        self.solver.resume(self.discrete, self.state, prefixed(found, "solver"))
+        restore(found, "rng", self.discrete.rng)
+        restore(found, "best", self._best())
+
+    def _best(self) -> dict[str, Any]:
+        return {"hidden": self.result.hidden, "w": self.result.w}
 
     def line(self, row: PdeRow) -> str:
         """Return a history row in words."""
