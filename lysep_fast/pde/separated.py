@@ -60,16 +60,21 @@ class Separated(Stateful):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the weights' factors and the points' step lengths."""
-        steps = {f"{number}.{l}": step for (number, l), step in self.steps.items()}
+        by_layer: dict[int, list[np.ndarray]] = {}
+        for (_, l), step in sorted(self.steps.items()):
+            by_layer.setdefault(l, []).append(step)
+        steps = {l: np.concatenate(own) for l, own in by_layer.items()}
         return flatten({"kappa": self.kappa, "channels": self.channels, "steps": steps})
 
     def load_state_dict(self, found: Mapping[str, Any]) -> None:
         """Take over factors and step lengths."""
         self.kappa = restore(found, "kappa", self.kappa)
         self.channels = restore(found, "channels", self.channels)
-        for name, step in prefixed(found, "steps").items():
-            number, l = map(int, name.split("."))
-            self.steps[number, l] = step.copy()
+        for l, steps in prefixed(found, "steps").items():
+            start = 0
+            for part in self.network.parts:
+                self.steps[part.number, int(l)] = steps[start : start + len(part)].copy()
+                start += len(part)
 
     # --- weights -----------------------------------------------------------------------------
 

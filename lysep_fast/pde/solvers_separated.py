@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ..blocks import Step
 from ..stateful import Stateful, flatten, prefixed, restore
 from ..validation import check_choice, check_integer, check_number
@@ -63,14 +65,19 @@ class Alternating(Stateful):
     def resume(self, problem: Discrete, state: PdeState, found: Mapping[str, Any]) -> None:
         """Take over a state after `start`; the features of the jets are formed again."""
         self.separated.load_state_dict(prefixed(found, "separated"))
-        restore(found, "jets", self._jets())
-        for part in problem.network.parts:
-            for J, P, D in zip(part.J[1:], part.P[1:], part.D[1:], strict=True):
-                part.feature.forward(J, P, D)
+        for l, jets in restore(found, "jets", self._jets()).items():
+            start = 0
+            for part in problem.network.parts:
+                J = part.J[l]
+                J[...] = jets[start : start + J.size].reshape(J.shape)
+                part.feature.forward(J, part.P[l], part.D[l])
+                start += J.size
 
-    def _jets(self) -> dict[str, Any]:
-        parts = self.separated.network.parts
-        return {f"{i}.{l}": J for i, part in enumerate(parts) for l, J in enumerate(part.J) if l}
+    def _jets(self) -> dict[int, np.ndarray]:
+        """Return copies of the jets by layer, those of all parts one after the other."""
+        network = self.separated.network
+        layers = range(1, network.depth + 1)
+        return {l: np.concatenate([part.J[l].ravel() for part in network.parts]) for l in layers}
 
     def _measure(self, state: PdeState) -> None:
         self.true.forward(state.hidden)
