@@ -7,7 +7,9 @@ import errno
 import importlib
 import inspect
 import os
+import re
 from collections import deque
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ X = RNG.standard_normal((90, 4))
 Y = (X[:, 0] * X[:, 1] > 0).astype(int) + (X[:, 2] > 1)
 IMAGES = RNG.standard_normal((40, 1, 6, 6))
 SIDES = (IMAGES[:, 0, 0, 0] > 0).astype(int)
-LAST = 7  # sweeps of the whole run
+LAST = 9  # sweeps of the whole run
 
 DENSE = {"X": X, "y": Y, "hidden_layer_sizes": (6, 5)}
 CONV = {"X": IMAGES, "y": SIDES, "hidden_layer_sizes": (5,), "conv_channels": (2,)}
@@ -59,6 +61,9 @@ RUNS = {
     "quasi-newton": DENSE | NEWTON,
     "quasi-newton, warming": DENSE
     | {"X": np.tile(X, (8, 1)), "y": np.tile(Y, 8), "solver": "quasi-newton", "alpha": 1e-3},
+    "quasi-newton, rejected": DENSE
+    | {"X": np.tile(X, (8, 1)), "y": np.tile(Y, 8), "solver": "quasi-newton", "alpha": 1e-3}
+    | {"solver_options": {"max_trials": 1, "mu": 1e-5, "mu_min": 1e-9}},
     "quasi-newton, convolution": CONV | NEWTON,
     "quasi-newton, regression": NUMBERS | NEWTON,
     "mini-batch": DENSE | BATCHES,
@@ -88,6 +93,11 @@ PDE_RUNS = {
     f"{name}, {kind}": {"problem": problem, "solver": name, "solver_options": options}
     for name, options in PDE_SOLVERS.items()
     for kind, problem in EQUATIONS.items()
+}
+PDE_RUNS["rejected"] = {
+    "problem": EQUATIONS["cubic"],
+    "solver": "variable-projection",
+    "solver_options": {"max_trials": 1, "damping": None},
 }
 SMALL = {"hidden_layer_sizes": (6, 5), "n_interior": 80, "n_boundary": 16}  # three parts
 
@@ -178,11 +188,15 @@ def test_an_interrupted_run_goes_on_with_the_same_bits(name, tmp_path):
 
 
 @pytest.mark.parametrize("after", range(1, LAST) if JIT_ENABLED else (3,))
-@pytest.mark.parametrize("name", ["quasi-newton, warming", "co-moving, subsets", "mini-batch"])
+@pytest.mark.parametrize(
+    "name", ["quasi-newton, rejected", "rejected", "co-moving, subsets", "mini-batch"]
+)
 def test_any_sweep_will_do(name, after, tmp_path):
-    path = tmp_path / "c.npz"
-    interrupted(RUNS[name], path, after + 1, checkpoint_every=after)
-    whole, again = go(RUNS[name]), go(RUNS[name], resume=path)
+    run, path = ALL_RUNS[name], tmp_path / "c.npz"
+    interrupted(run, path, after + 1, checkpoint_every=after)
+    whole, again = go(run), go(run, resume=path)
+    if name.endswith("rejected"):
+        assert any(row.steps[0].accepted < 0.5 for row in whole[0].history[1:])
     assert differences(whole[1], again[1]) == []
 
 
@@ -245,7 +259,7 @@ def test_the_callback_and_the_printed_lines_go_on_after_the_checkpoint(tmp_path,
     stopped = go(RUNS["mini-batch"], callback=lambda row: row.sweep == 2, checkpoint=path)
     assert stopped[0].status is Status.CALLBACK
     result, _ = go(RUNS["mini-batch"], callback=seen.append, resume=path, verbose=1)
-    assert [row.sweep for row in seen] == [3, 4, 5, 6, 7]
+    assert [row.sweep for row in seen] == list(range(3, LAST + 1))
     assert [row.sweep for row in result.history] == list(range(LAST + 1))
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[:2]] == ["3", "4"]
     seconds = [row.seconds for row in result.history]
@@ -255,7 +269,8 @@ def test_the_callback_and_the_printed_lines_go_on_after_the_checkpoint(tmp_path,
 def test_threads_may_change_and_the_seed_be_left_out(tmp_path):
     run, path = RUNS["mini-batch, held out"], tmp_path / "c.npz"
     interrupted(run, path, 4, checkpoint_every=2)
-    again, _ = go(run, resume=path, random_state=None, n_threads=2)
+    numbers = {"n_iter_no_change": np.int64(10), "validation_fraction": np.float64(0.1)}
+    again, _ = go(run, resume=path, random_state=None, n_threads=2, **numbers)
     assert differences(go(run)[0].W, again.W) == []
 
 
@@ -378,7 +393,7 @@ def test_damaged_files_are_refused(tmp_path):
         go(RUNS["mini-batch"], resume=other)
 
 
-@pytest.mark.parametrize("what", ["lost", "more", "shape", "rows", "no settings"])
+@pytest.mark.parametrize("what", ["lost", "more", "shape", "rows", "no settings", "odd settings"])
 def test_states_that_do_not_fit_are_refused(what, tmp_path, monkeypatch):
     # Files that are sound but made by code that differs.
     path, write = tmp_path / "c.npz", archive.write_archive
@@ -393,6 +408,8 @@ def test_states_that_do_not_fit_are_refused(what, tmp_path, monkeypatch):
             header["scalars"]["loop.iteration"] = 0
         elif what == "no settings":
             del header["settings"]
+        elif what == "odd settings":
+            header["settings"] = []
         else:
             arrays[name] = arrays[name][1:]
             header["arrays"][name][1] = [len(arrays[name])]
@@ -400,7 +417,7 @@ def test_states_that_do_not_fit_are_refused(what, tmp_path, monkeypatch):
 
     monkeypatch.setattr("lysep_fast.checkpoint.write_archive", other)
     go(RUNS["mini-batch"], max_iter=1, checkpoint=path)
-    with pytest.raises(ModelFileError, match=r"c\.npz is damaged"):
+    with pytest.raises(ModelFileError, match=r"c\.npz.* (is damaged|has no settings)"):
         go(RUNS["mini-batch"], resume=path)
 
 
@@ -442,7 +459,7 @@ def test_a_fault_of_the_disk_stops_training_or_warns(fault, tmp_path):
         patch.undo()
         with pytest.warns(RuntimeWarning, match="training goes on") as warned:
             result, _ = go(run, checkpoint_errors="warn", **options)
-    assert len(warned) == 3  # after sweeps 4, 6 and 7
+    assert len(warned) == 4  # after sweeps 4, 6, 8 and 9
     assert path.read_bytes() == before.pop()
     assert os.listdir(tmp_path) == ["c.npz"]
     assert differences(whole.W, result.W) == []
@@ -481,7 +498,7 @@ def test_checkpoints_are_written_when_they_are_due(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(Checkpoints, "_write", lambda self, *_: written.append(self._written))
     go(RUNS["mini-batch"], checkpoint=tmp_path / "c.npz", checkpoint_every=3)
-    assert written == [-1, 0, 3, 6]  # that is, at 0, 3, 6, and the last sweep
+    assert written == [-1, 0, 3, 6]  # the ones before those of 0, 3, 6 and 9
 
 
 # --- states ------------------------------------------------------------------------------------
@@ -539,3 +556,30 @@ def test_settings_are_the_options_and_no_run_changes_them(name):
     assert solver_settings(training.solver) == before
     for option in inspect.signature(type(training.solver)).parameters:
         assert {option, f"{option}_length"} & vars(training.solver).keys()
+
+
+def test_the_lines_of_the_guide_run_and_go_on(tmp_path, monkeypatch):
+    guide = (Path(__file__).parents[1] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+    lines, own = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for sweeps in ("3", "8"):
+        names = {"X": X, "y": Y}
+        exec(compile(lines.replace("500", sweeps), "docs/checkpoints.md", "exec"), names)
+        found.append(names["result"])
+    assert [result.n_iter for result in found] == [3, 8]
+    assert differences(found[0].history, found[1].history[:4]) == []
+    names = {"Stateful": Stateful}
+    exec(compile(own, "docs/checkpoints.md", "exec"), names)
+    solver = names["MySolver"]()
+    solver.velocity, solver.count = np.zeros(2), 0
+    solver.resume(None, None, {"velocity": np.ones(2), "count": 3})
+    assert (solver.velocity.sum(), solver.count) == (2.0, 3)
+
+
+def test_another_version_of_the_library_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "c.npz"
+    go(RUNS["mini-batch"], max_iter=1, checkpoint=path)
+    monkeypatch.setattr("lysep_fast.__version__", "0.0.9")
+    with pytest.raises(ValueError, match=r"version of lysep_fast was '.*', not '0\.0\.9'"):
+        go(RUNS["mini-batch"], resume=path)
