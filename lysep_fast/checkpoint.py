@@ -228,4 +228,6 @@ def _decoded(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """Return what JSON holds for a setting that is no plain Python value."""
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return str(value) if isinstance(value, np.random.Generator) else type(value).__name__

@@ -16,7 +16,7 @@ import pytest
 
 from lysep_fast import ModelFileError, Status, train
 from lysep_fast.checkpoint import Checkpoints, solver_settings
-from lysep_fast.files import archive
+from lysep_fast.files import archive, atomic
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.network import Network
 from lysep_fast.parallel import Team, Workspace
@@ -434,10 +434,10 @@ def short_write(handle):
 
 
 FAULTS = {
-    "fsync": lambda patch: patch.setattr(archive.os, "fsync", full_disk),
-    "open": lambda patch: patch.setattr(archive, "open", full_disk, raising=False),
-    "rename": lambda patch: patch.setattr(archive.os, "replace", full_disk),
-    "short write": lambda patch: patch.setattr(archive.os, "fsync", short_write),
+    "fsync": lambda patch: patch.setattr(atomic.os, "fsync", full_disk),
+    "open": lambda patch: patch.setattr(atomic, "open", full_disk, raising=False),
+    "rename": lambda patch: patch.setattr(atomic.os, "replace", full_disk),
+    "short write": lambda patch: patch.setattr(atomic.os, "fsync", short_write),
 }
 
 
@@ -485,7 +485,7 @@ def test_ctrl_c_while_a_checkpoint_is_written_leaves_the_former_one(tmp_path, mo
             raise KeyboardInterrupt
         fsync(handle)
 
-    monkeypatch.setattr(archive.os, "fsync", interrupt)
+    monkeypatch.setattr(atomic.os, "fsync", interrupt)
     with pytest.warns(UserWarning, match="interrupted"):
         stopped, _ = go(run, checkpoint=path, checkpoint_every=1)
     assert (stopped.status, stopped.n_iter) == (Status.INTERRUPTED, 2)
