@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .files.errors import ModelFileError
+from .files.models import load
 from .network import Network
 from .result import HistoryRow, Result, Status
 from .train import train
@@ -20,9 +22,11 @@ __all__ = [
     "LySepClassifier",
     "LySepConvClassifier",
     "LySepRegressor",
+    "ModelFileError",
     "Network",
     "Result",
     "Status",
+    "load",
     "pde",
     "train",
 ]

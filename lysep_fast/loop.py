@@ -1,170 +1,247 @@
-"""The training loop: iterate until stop, with history, callback and the best iterate."""
+"""The training loop: iterate until stop, with history, callback, best iterate and checkpoints.
+
+It serves every kind of network; what is trained is behind the `Training` protocol.
+"""
 
 from __future__ import annotations
 
+import enum
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from .losses import Loss
-from .objective import Problem, SeparatedLoss
-from .parts.passes import Batch, Evaluation, evaluate
-from .result import HistoryRow, Result, Status
-from .solvers import Solver
-from .state import State
+from .blocks import Step
+from .checkpoint import Checkpoints
+from .history import HistoryTable
+from .stateful import Stateful, flatten, prefixed
 
-__all__ = ["Callback", "Stopping", "run"]
+__all__ = ["Stopping", "Training", "run"]
 
-Callback = Callable[[HistoryRow], bool | None]
+
+class Training(Protocol):
+    """A problem with its variables, its solver, and the result that they fill.
+
+    History rows are what `measure` makes them: the loop reads their `steps` only.
+    """
+
+    #: Gets the history, the status (an enum), the best iteration and the weights.
+    result: Any
+    #: What an iteration is called, in the plural.
+    noun: str
+    #: Dataclass of the history rows.
+    row_kind: type[Any]
+
+    def start(self) -> None:
+        """Prepare for a run from the weights of the result."""
+        ...
+
+    def step(self) -> Sequence[Step]:
+        """Do one iteration in place and report on it."""
+        ...
+
+    def measure(
+        self, iteration: int, seconds: float, steps: tuple[Step, ...]
+    ) -> tuple[Any, float]:
+        """Return the history row of the current weights, and the value whose fall is progress."""
+        ...
+
+    def is_finite(self, row: Any) -> bool:
+        """Return whether training can go on from there."""
+        ...
+
+    def is_better(self, row: Any, best: Any) -> bool:
+        """Return whether the weights of `row`, the last one, replace those of `best`."""
+        ...
+
+    def keep(self) -> None:
+        """Copy the current weights into the result, all or none of them (Ctrl-C)."""
+        ...
+
+    def line(self, row: Any) -> str:
+        """Return a history row in words."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return variables, solver, random generator and kept weights, for a checkpoint."""
+        ...
+
+    def load_state_dict(self, found: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave, after `start` and `keep`."""
+        ...
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """When to stop, beside the callback."""
+    """When to stop, beside the callback, and the statuses that say so.
+
+    Attributes
+    ----------
+    max_iter : int
+        Largest number of iterations; 0 for solvers that are done after their start.
+    tol : float
+        An iteration is quiet unless the watched value has fallen by more than this share of its
+        lowest one.
+    n_iter_no_change : int
+        Quiet iterations in a row after which to stop.
+    quiet, done : Enum
+        Statuses after so many quiet iterations, and after `max_iter`.
+    """
 
     max_iter: int
     tol: float
     n_iter_no_change: int
+    quiet: enum.Enum
+    done: enum.Enum
+
+
+@dataclass
+class _Progress(Stateful):
+    """What the loop itself remembers."""
+
+    state_names = ("iteration", "lowest", "quiet", "best_iter", "seconds")
+
+    iteration: int = 0
+    lowest: float = np.inf
+    quiet: int = 0
+    best_iter: int = 0
+    seconds: float = 0.0
+
+
+class _Run:
+    """One run of a training, from its start or from a checkpoint."""
+
+    def __init__(self, training: Training, checkpoints: Checkpoints | None) -> None:
+        self.training, self.result = training, training.result
+        self.checkpoints = checkpoints
+        self.progress = _Progress()
+        self.table = HistoryTable(training.row_kind)
+        self.began = time.perf_counter()
+
+    def start(self) -> bool:
+        """Prepare the training; return whether it went on from a checkpoint."""
+        self.training.start()
+        saved = None if self.checkpoints is None else self.checkpoints.saved
+        if saved is None or self.checkpoints is None:
+            return False
+        self.training.keep()
+        with self.checkpoints.loading():
+            self.training.load_state_dict(prefixed(saved, "training"))
+            self.progress.load_state_dict(prefixed(saved, "loop"))
+            self.result.history[:] = self.table.rows(prefixed(saved, "history"))
+            self._check(saved)
+        self.result.best_iter = self.progress.best_iter
+        self.began -= self.progress.seconds
+        self.checkpoints.resumed(self.progress.iteration)
+        return True
+
+    def _check(self, saved: Mapping[str, Any]) -> None:
+        """Raise if the file has not set what a checkpoint would hold now, and nothing else."""
+        now, then = self.state_dict(), {key for key in saved if not key.startswith("start.")}
+        if now.keys() != then:
+            raise ValueError(f"the state has other parts: {sorted(now.keys() ^ then)[:5]}")
+        if len(self.result.history) != self.progress.iteration + 1:
+            raise ValueError("the history has not as many rows as there were iterations")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of everything."""
+        self.table.extend(self.result.history)
+        training, history = self.training.state_dict(), self.table.state_dict()
+        return flatten({"loop": self.progress, "training": training, "history": history})
+
+    def iterate(self, tol: float) -> None:
+        """Do one iteration, add its row to the history, keep the weights if they are better."""
+        training, progress = self.training, self.progress
+        steps = tuple(training.step())
+        progress.iteration += 1
+        row, value = self._measure(steps)
+        progress.quiet = 0 if value < (1.0 - tol) * progress.lowest else progress.quiet + 1
+        progress.lowest = min(progress.lowest, value)
+        best = self.result.history[progress.best_iter]
+        self.result.history.append(row)
+        if training.is_better(row, best):
+            training.keep()
+            self.result.best_iter = progress.best_iter = progress.iteration
+
+    def first(self) -> None:
+        """Begin the history with the initial network."""
+        row, self.progress.lowest = self._measure(())
+        self.training.keep()
+        self.result.history.append(row)
+
+    def _measure(self, steps: tuple[Step, ...]) -> tuple[Any, float]:
+        self.progress.seconds = time.perf_counter() - self.began
+        return self.training.measure(self.progress.iteration, self.progress.seconds, steps)
+
+    def status(self, stopping: Stopping) -> enum.Enum:
+        """Return why to stop, or that there is no reason to."""
+        known: Any = type(stopping.done)
+        row, progress = self.result.history[-1], self.progress
+        if not self.training.is_finite(row):
+            return known.NOT_FINITE
+        if row.steps and not any(step.accepted for step in row.steps):
+            return known.NO_PROGRESS
+        if progress.quiet >= stopping.n_iter_no_change:
+            return stopping.quiet
+        return stopping.done if progress.iteration >= stopping.max_iter else known.RUNNING
+
+    def offer(self, last: bool) -> None:
+        """Write a checkpoint if one is due."""
+        if self.checkpoints is not None:
+            self.checkpoints.offer(self.progress.iteration, self.state_dict, last)
 
 
 def run(
-    problem: Problem,
-    solver: Solver,
-    result: Result,
+    training: Training,
     stopping: Stopping,
     *,
-    validation: Batch | None = None,
-    callback: Callback | None = None,
+    callback: Callable[[Any], bool | None] | None = None,
     verbose: int = 0,
-) -> State:
-    """Iterate until stop, from the weights in `result` (replaced at the end).
+    checkpoints: Checkpoints | None = None,
+) -> None:
+    """Iterate until stop; history, status and the best weights are left in the result.
 
-    Returns the last state.  With a validation set, the weights with its smallest loss
-    are the result; without, the last finite ones.
+    Ctrl-C stops at the next sample block, with a warning: the result is that of the iterations
+    that were complete, and the last checkpoint stays as it is.  Before the first iteration it is
+    raised as usual.
     """
-    began = time.perf_counter()
-    state = problem.synchronised_state(result.W, result.b, auxiliaries=solver.auxiliaries)
-    solver.start(problem, state)
-    row, lowest = _history_row(problem, solver, state, 0, began, (), validation)
-    best, best_row, quiet = _copy_weights(state), row, 0
-    stop = _report(row, result, callback, verbose)
-    while result.status is Status.RUNNING:
-        if stop:
-            result.status = Status.CALLBACK
-        elif not np.isfinite(row.loss) or not np.isfinite(row.separated_loss):
-            result.status = Status.NOT_FINITE
-        elif row.steps and not any(step.accepted for step in row.steps):
-            result.status = Status.NO_PROGRESS
-        elif quiet >= stopping.n_iter_no_change:
-            result.status = Status.CONVERGED if validation is None else Status.EARLY_STOPPED
-        elif row.sweep >= stopping.max_iter:
-            result.status = Status.MAX_ITER
-        else:
-            steps = tuple(solver.step(problem, state))
-            row, value = _history_row(
-                problem, solver, state, row.sweep + 1, began, steps, validation
-            )
-            if validation is None:
-                quiet = 0 if lowest - value > stopping.tol * lowest else quiet + 1
-                lowest = min(lowest, value)
-                if np.isfinite(row.separated_loss):
-                    best, best_row = _copy_weights(state), row
-            elif row.validation_loss < best_row.validation_loss:
-                best, best_row, quiet = _copy_weights(state), row, 0
-            else:
-                quiet += 1
-            stop = _report(row, result, callback, verbose)
-    result.W, result.b = best
-    result.best_iter = best_row.sweep
-    if verbose:
-        print(f"stopped after {result.n_iter} sweeps: {result.message}")
-    return state
-
-
-def _watched(
-    problem: Problem, solver: Solver, state: State, root: float, known: Evaluation
-) -> float:
-    """Return the value whose fall counts as progress: the one that the solver works on.
-
-    That is ``sqrt(F + penalty)`` with auxiliaries, the mean loss against smoothed targets plus
-    the penalty where the solver promises that it falls, and else the reported loss; `root` is
-    LS.  The loss's own units are those of the penalty.
-    """
-    penalty = problem.objective.penalty(state.W)
-    if solver.auxiliaries:
-        return float(np.sqrt(root**2 + penalty)) if penalty else root
-    if solver.promise == "loss":
-        return known.objective / problem.n_samples + penalty
-    return known.loss / problem.n_samples
-
-
-def _copy_weights(state: State) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    return [w.copy() for w in state.W], [v.copy() for v in state.b]
-
-
-def _history_row(
-    problem: Problem,
-    solver: Solver,
-    state: State,
-    sweep: int,
-    began: float,
-    steps: tuple[Any, ...],
-    validation: Batch | None,
-) -> tuple[HistoryRow, float]:
-    """Evaluate the true network and the separated loss; return also the `_watched` value."""
-    known = solver.evaluation
-    if known is None:
-        known = evaluate(problem.network, state.W, state.b, problem.batch, problem.team)
-    if solver.auxiliaries:
-        separated = problem.objective.separated_loss(state)
-    elif solver.separated is not None:
-        separated = solver.separated
-    else:  # synchronised: all residuals are zero
-        nothing = np.zeros(problem.network.depth - 1)
-        separated = SeparatedLoss(known.squares / problem.n_samples, nothing, nothing)
-    unit = problem.loss.unit
-    loss, score = _reported(problem.loss, known, problem.n_samples)
-    name, found = problem.loss.score_name, {"accuracy": float("nan")}
-    found[name] = score
-    if validation is not None:
-        seen = evaluate(problem.network, state.W, state.b, validation, problem.team)
-        found["validation_loss"], found[f"validation_{name}"] = _reported(
-            validation.loss, seen, len(validation)
+    this, result = _Run(training, checkpoints), training.result
+    resumed = this.start()
+    if not resumed:
+        this.first()
+    elif this.progress.iteration > stopping.max_iter:
+        raise ValueError(
+            f"max_iter={stopping.max_iter} is below the {this.progress.iteration} "
+            f"{training.noun} of the checkpoint; raise it"
         )
-    row = HistoryRow(
-        sweep=sweep,
-        seconds=time.perf_counter() - began,
-        loss=loss,
-        separated_loss=unit * separated.root,
-        data=unit**2 * separated.data,
-        penalties=unit**2 * separated.penalties,
-        steps=steps,
-        **found,
-    )
-    return row, _watched(problem, solver, state, separated.root, known)
-
-
-def _reported(loss: Loss, seen: Evaluation, n: int) -> tuple[float, float]:
-    """Return the mean loss in the units of the targets, and the score."""
-    return loss.unit**2 * (seen.loss / n), loss.score(seen.loss / n, seen.correct / n)
-
-
-def _report(row: HistoryRow, result: Result, callback: Callback | None, verbose: int) -> bool:
-    """Store, print and hand out one history row; return whether the callback wants to stop."""
-    result.history.append(row)
+    status: Any = type(stopping.done)
+    try:
+        # The callback has seen the last row of a checkpoint already.
+        stop = not resumed and _report(training, callback, verbose)
+        while True:
+            result.status = status.CALLBACK if stop else this.status(stopping)
+            if result.status is not status.RUNNING:
+                break
+            this.offer(last=False)
+            this.iterate(stopping.tol)
+            stop = _report(training, callback, verbose)
+        this.offer(last=True)
+    except KeyboardInterrupt:
+        result.status = status.INTERRUPTED
+        warnings.warn(result.message, stacklevel=3)
     if verbose:
-        held_out = ""
-        name, score, held_out_score = "accuracy", row.accuracy, row.validation_accuracy
-        if np.isnan(score):
-            name, score, held_out_score = "R^2", row.r2, row.validation_r2
-        if np.isfinite(row.validation_loss):
-            held_out = f"  validation {row.validation_loss:.4e} {100 * held_out_score:6.2f} %"
-        print(
-            f"sweep {row.sweep:5d}  loss {row.loss:.4e}  separated {row.separated_loss:.4e}  "
-            f"{name} {100 * score:6.2f} %{held_out}  {row.seconds:8.2f} s"
-        )
+        print(f"stopped after {result.n_iter} {training.noun}: {result.message}")
+
+
+def _report(
+    training: Training, callback: Callable[[Any], bool | None] | None, verbose: int
+) -> bool:
+    """Print and hand out the last history row; return whether the callback wants to stop."""
+    row = training.result.history[-1]
+    if verbose:
+        print(training.line(row))
     answer = False if callback is None else callback(row)
     return isinstance(answer, bool | np.bool_) and bool(answer)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
+
+from .blas import single_threaded_blas
 
 __all__ = ["Team", "Workspace", "available_cpus", "row_blocks", "sample_blocks"]
 
@@ -85,51 +86,6 @@ class Workspace:
         return buffer[:size].reshape(shape)
 
 
-class _SingleThreadedBlas:
-    """Process-wide limit on the BLAS threads, shared by everyone who asks for it at once.
-
-    The first to enter sets the limit, the last to leave restores what it found, so that two
-    Python threads that train at the same time do not undo each other's setting.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._limit: Any = None
-        self._controller: ThreadpoolController | None = None
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self._lock:
-            if self._users == 0:
-                if self._controller is None:
-                    self._controller = ThreadpoolController()
-                self._limit = self._controller.limit(limits=1, user_api="blas")
-                self._limit.__enter__()
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users -= 1
-                if self._users == 0:
-                    limit, self._limit = self._limit, None
-                    limit.__exit__(None, None, None)
-
-    def reset_after_fork(self) -> None:
-        """Make a forked child's lock usable; nobody in the child holds the limit."""
-        self._lock = threading.Lock()
-        self._users = 0
-        if self._limit is not None:
-            limit, self._limit = self._limit, None
-            limit.__exit__(None, None, None)
-
-
-_single_threaded_blas = _SingleThreadedBlas()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_single_threaded_blas.reset_after_fork)
-
-
 class Team:
     """A fixed number of threads that work through sample blocks.
 
@@ -139,20 +95,27 @@ class Team:
     Parameters
     ----------
     n_threads : int or None
-        Number of threads, the calling one included; None means all CPUs of this process.
+        Number of threads, the calling one included; None means all CPUs of this process.  There
+        are never more than there are blocks.
     """
 
     def __init__(self, n_threads: int | None = None) -> None:
         self.n_threads = available_cpus() if n_threads is None else int(n_threads)
-        self._workspaces = [Workspace() for _ in range(self.n_threads)]
+        self._workspaces = [Workspace()]
         self._executor: ThreadPoolExecutor | None = None
-        self._blas: Any = None
+        self._process = 0
+        self._holder: object = None
 
     def __enter__(self) -> Team:
-        self._blas = _single_threaded_blas()
-        self._blas.__enter__()
-        if self.n_threads > 1:
-            self._executor = ThreadPoolExecutor(self.n_threads - 1, "lysep_fast")
+        if self.n_threads > 1:  # its threads are started when there is work for them
+            limit = single_threaded_blas.limit_this_thread
+            self._executor = ThreadPoolExecutor(self.n_threads - 1, "lysep_fast", limit)
+        self._process = os.getpid()
+        holder = object()
+        # Ctrl-C may come before the first line of __exit__ or in the middle of the release.
+        self._last_resort = weakref.finalize(self, single_threaded_blas.release, holder)
+        self._holder = holder
+        single_threaded_blas.hold(holder)
         return self
 
     def __exit__(
@@ -161,11 +124,13 @@ class Team:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=True)
-            self._executor = None
-        blas, self._blas = self._blas, None
-        blas.__exit__(None, None, None)
+        executor, self._executor = self._executor, None
+        try:
+            if executor is not None and self._process == os.getpid():
+                executor.shutdown(wait=True)
+        finally:  # a second Ctrl-C ends the waiting
+            single_threaded_blas.release(self._holder)
+            self._last_resort.detach()
 
     def map(self, task: Callable[[slice, Workspace], T], blocks: list[slice]) -> list[T]:
         """Run ``task(block, workspace)`` for every block and return the results in block order.
@@ -194,17 +159,31 @@ class Team:
                 results[k] = task(blocks[k], workspace)
 
         helpers: list[Future[None]] = []
-        if self._executor is not None and len(blocks) > 1:
-            for workspace in self._workspaces[1 : len(blocks)]:
-                helpers.append(self._executor.submit(work, workspace))
         try:
+            executor = self._helpers()
+            if executor is not None:
+                for workspace in self._spaces(min(self.n_threads, len(blocks)))[1:]:
+                    helpers.append(executor.submit(work, workspace))
             work(self._workspaces[0])
+        except BaseException:
+            stop.set()
+            raise
         finally:
             for helper in helpers:
                 helper.exception()  # wait: no helper may still write when map returns or raises
         for helper in helpers:
             helper.result()
         return results
+
+    def _helpers(self) -> ThreadPoolExecutor | None:
+        """Return the threads beside the calling one; a forked child has none of its parent's."""
+        return self._executor if self._process == os.getpid() else None
+
+    def _spaces(self, count: int) -> list[Workspace]:
+        """Return `count` workspaces, made when they are needed first."""
+        while len(self._workspaces) < count:
+            self._workspaces.append(Workspace())
+        return self._workspaces[:count]
 
     def sum(
         self, task: Callable[[slice, Workspace], tuple[Any, ...]], blocks: list[slice]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +27,7 @@ class Status(enum.Enum):
     CONVERGED = "the separated loss has stopped improving by more than tol"
     EARLY_STOPPED = "the validation loss has stopped improving; the best weights are returned"
     CALLBACK = "the callback asked to stop"
+    INTERRUPTED = "interrupted by Ctrl-C; the best weights so far are returned"
     NO_PROGRESS = "no block could lower the separated loss any further in this precision"
     NOT_FINITE = (
         "the loss is no longer finite; the last finite weights are returned. "
@@ -138,6 +140,20 @@ class Result:
     def n_iter(self) -> int:
         """Number of sweeps done."""
         return self.history[-1].sweep if self.history else 0
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write network, weights and history to a model file for `lysep_fast.load`.
+
+        Raises
+        ------
+        ValueError
+            If a weight is NaN or infinite.
+        OSError
+            If the file cannot be written; one that was there before is kept.
+        """
+        from .files.results import save_result  # model files are made of results: above this file
+
+        save_result(self, path)
 
     def decision_function(self, X: np.ndarray) -> np.ndarray:
         """Return the logits of a classifier.

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+
+from .stateful import Stateful, flatten, restore
 
 __all__ = ["State"]
 
 
 @dataclass
-class State:
+class State(Stateful):
     """Variables of the separated problem; lists are indexed by layer as in the papers.
 
     Attributes
@@ -43,6 +47,22 @@ class State:
     def depth(self) -> int:
         """Number L of linear layers."""
         return len(self.W) - 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all variables; the input is not among them."""
+        return flatten(self._variables())
+
+    def load_state_dict(self, found: Mapping[str, Any]) -> None:
+        """Take over all variables, in place."""
+        for name, value in self._variables().items():
+            value = restore(found, name, value)
+        self.e2 = value
+
+    def _variables(self) -> dict[str, Any]:
+        made: dict[str, Any] = {
+            letter: dict(enumerate(getattr(self, letter)[1:], start=1)) for letter in "WbAR"
+        }
+        return made | {"nu": self.nu, "r2": self.r2, "e2": self.e2}
 
     def copy(self) -> State:
         """Return a deep copy; only the input ``A[0]``, which never changes, is shared."""

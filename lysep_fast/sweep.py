@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable
 from .blocks import Auxiliaries, Block, LayerWeights, Step
 from .objective import Problem
 from .state import State
+from .stateful import Stateful
 
 __all__ = ["Sweep", "alternating_order"]
 
 
-class Sweep:
+class Sweep(Stateful):
     """An ordered tuple of blocks; variants are other tuples, never another loop.
 
     Parameters
@@ -22,6 +23,8 @@ class Sweep:
     blocks : iterable of Block
         Updated one after the other.
     """
+
+    state_names = ("blocks",)
 
     def __init__(self, blocks: Iterable[Block]) -> None:
         self.blocks = tuple(blocks)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from .checkpoint import Checkpoints, digest, solver_settings
 from .images import ConvolutionLayers, image_rows
 from .layers.conv import CONVOLUTION_NORMS
 from .layers.dense import NORMS
-from .loop import Callback, Stopping, run
-from .losses import SquaredError
+from .loop import Stopping, run
+from .losses import Loss, SquaredError
 from .network import Network
 from .objective import Problem
 from .parallel import Team, available_cpus
 from .parts.normalise import INIT_CHOICES, initial_weights
 from .parts.passes import Batch
-from .result import Result
+from .result import Result, Status
 from .solvers import SOLVERS, Solver, choose_init, choose_solver, make_solver
 from .targets import Targets
+from .training import Callback, NetworkTraining
 from .validation import (
     check_activation,
     check_choice,
@@ -66,6 +69,10 @@ def train(
     n_threads: int | None = None,
     callback: Callback | None = None,
     verbose: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 10,
+    checkpoint_errors: str = "raise",
+    resume: str | os.PathLike[str] | None = None,
 ) -> Result:
     """Train a fully connected or convolutional network by layer separation.
 
@@ -156,6 +163,19 @@ def train(
         True.
     verbose : int, default 0
         1 prints one line per sweep.
+    checkpoint : str or path-like, optional
+        File to write the complete state of the run to, in place of what is there: before the first
+        sweep, after every `checkpoint_every`, and at the end.  A run that is killed at any
+        moment leaves a complete file behind.
+    checkpoint_every : int, default 10
+        See `checkpoint`.
+    checkpoint_errors : {"raise", "warn"}, default "raise"
+        Whether an error of the disk stops training or is a warning.  A former checkpoint survives
+        it.
+    resume : str or path-like, optional
+        Checkpoint to go on from, with the bits of a run that was never interrupted.  Data and
+        arguments must be those of that run; only `max_iter` may be larger, and `random_state` left
+        out.
 
     Returns
     -------
@@ -166,6 +186,14 @@ def train(
     ------
     ValueError, TypeError
         If an argument is not as described; the message names it, its value and the remedy.
+    ModelFileError
+        If the checkpoint to go on from is damaged.
+
+    Notes
+    -----
+    Ctrl-C stops training at the next block of samples: a warning says so, and the result has the
+    status ``INTERRUPTED`` and the best weights of the sweeps that were complete.  Before the first
+    sweep, and on pressing it again, it is a KeyboardInterrupt as usual.
 
     References
     ----------
@@ -173,14 +201,7 @@ def train(
     Learning.
     """
     convolutions = ConvolutionLayers.check(conv_channels, kernel_size, pool_size, padding)
-    shape = None
-    if convolutions.channels:
-        X, shape = image_rows(X, image_shape)
-    elif image_shape is not None:
-        raise ValueError(
-            f"image_shape={image_shape!r} needs convolutions; set conv_channels, or leave it out"
-        )
-    X = check_inputs(X)
+    X, shape = _inputs(X, image_shape, convolutions)
     if output_bias is None:
         output_bias = loss == SquaredError.name
     check_flag(output_bias, "output_bias")
@@ -212,15 +233,8 @@ def train(
     check_integer(verbose, "verbose", minimum=0)
     if isinstance(solver, str) and solver == "auto":
         solver = "mini-batch" if convolutions.channels else choose_solver(len(X), X.shape[1], loss)
-    for name, value in (("batch_size", batch_size), ("refresh_every", refresh_every)):
-        if value is not None and isinstance(solver_options, Mapping | None):
-            solver_options = {**(solver_options or {}), name: value}
-    method = make_solver(solver, solver_options)
-    if refresh_every is not None and getattr(method, "batch_size", None) is None:
-        raise ValueError(
-            f"refresh_every={refresh_every} needs subsets to refresh; set batch_size, or leave it "
-            "out"
-        )
+    checkpoints = Checkpoints(checkpoint, checkpoint_every, checkpoint_errors, resume)
+    method = _method(solver, solver_options, batch_size=batch_size, refresh_every=refresh_every)
     _check_support(
         method,
         solver,
@@ -237,6 +251,28 @@ def train(
     else:
         network = convolutions.network(shape, hidden, bound.n_outputs, activation, output_bias)
     rng = check_generator(random_state)
+    checkpoints.begin(
+        lambda: {
+            **_data(X, bound),
+            "loss": loss,
+            "label_smoothing": label_smoothing,
+            "image_shape": shape,
+            "n_classes": bound.n_outputs,
+            "hidden_layer_sizes": hidden,
+            "activation": activation,
+            "output_bias": output_bias,
+            "convolutions": vars(convolutions),
+            "weights": weights,
+            "init": init,
+            "alpha": float(alpha),
+            "validation_fraction": float(validation_fraction) if early_stopping else None,
+            "tol": float(tol),
+            "n_iter_no_change": n_iter_no_change,
+            "random_state": random_state,
+            **solver_settings(method),
+        },
+        rng,
+    )
     validation = None
     if early_stopping:
         kept, held_out = targets.hold_out(validation_fraction, rng)
@@ -253,18 +289,49 @@ def train(
         result.bound_constant = problem.objective.constant
         if method.synchronised:  # all residuals are zero
             result.bound_constant = problem.objective.synchronised_constant
-        stopping = Stopping(max_iter, tol, n_iter_no_change)
-        run(
-            problem,
-            method,
-            result,
-            stopping,
-            validation=validation,
-            callback=callback,
-            verbose=verbose,
-        )
+        quiet = Status.EARLY_STOPPED if early_stopping else Status.CONVERGED
+        # Held-out losses count by their lowest one alone.
+        tol = 0.0 if early_stopping else tol
+        stopping = Stopping(max_iter, tol, n_iter_no_change, quiet, Status.MAX_ITER)
+        training = NetworkTraining(problem, method, result, validation)
+        run(training, stopping, callback=callback, verbose=verbose, checkpoints=checkpoints)
         bound.restore(result.W, result.b)
     return result
+
+
+def _inputs(
+    X: Any, image_shape: Any, convolutions: ConvolutionLayers
+) -> tuple[np.ndarray, tuple[int, int, int] | None]:
+    """Return checked inputs as rows, and the shape of the images if there are convolutions."""
+    shape = None
+    if convolutions.channels:
+        X, shape = image_rows(X, image_shape)
+    elif image_shape is not None:
+        raise ValueError(
+            f"image_shape={image_shape!r} needs convolutions; set conv_channels, or leave it out"
+        )
+    return check_inputs(X), shape
+
+
+def _data(X: np.ndarray, loss: Loss) -> dict[str, str]:
+    """Return fingerprints of the training data."""
+    given = [np.array(loss.unit), getattr(loss, "mean", None)]  # what standardising took away
+    weights = digest(loss.sample_weight)
+    return {"X": digest(X), "y": digest(loss.y, *given), "sample_weight": weights}
+
+
+def _method(solver: str | Solver, options: dict[str, Any] | None, **subsets: int | None) -> Solver:
+    """Return the solver with its options, those of `subsets` that are set among them."""
+    given = {name: value for name, value in subsets.items() if value is not None}
+    if given and isinstance(options, Mapping | None):
+        options = {**(options or {}), **given}
+    method = make_solver(solver, options)
+    if "refresh_every" in given and getattr(method, "batch_size", None) is None:
+        raise ValueError(
+            f"refresh_every={given['refresh_every']} needs subsets to refresh; set batch_size, or "
+            "leave it out"
+        )
+    return method
 
 
 def _check_support(method: Solver, solver: str | Solver, **wanted: bool) -> None:

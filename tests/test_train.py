@@ -408,6 +408,9 @@ def test_the_process_is_left_as_it_was(blobs, n_threads, error):
     before = surroundings()
     if error is None:
         short(*blobs, n_threads=n_threads, callback=callback).predict(blobs[0])
+    elif error is KeyboardInterrupt:
+        with pytest.warns(UserWarning, match="Ctrl-C"):
+            assert short(*blobs, n_threads=n_threads, callback=callback).n_iter == 1
     else:
         with pytest.raises(error):
             short(*blobs, n_threads=n_threads, callback=callback)

@@ -27,6 +27,7 @@ from ..linalg.backtracking import backtrack
 from ..objective import Problem
 from ..parallel import Workspace
 from ..state import State
+from ..stateful import Stateful
 from .base import Step
 
 __all__ = ["LINE_SEARCHES", "Auxiliaries"]
@@ -126,7 +127,7 @@ class _ResidualAbove:
             self.R[pick[accepted]] = self.moved[accepted]
 
 
-class Auxiliaries:
+class Auxiliaries(Stateful):
     """One or several gradient steps on ``A_l``, 1 <= l < L.
 
     Parameters

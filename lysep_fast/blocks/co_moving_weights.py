@@ -29,6 +29,7 @@ from ..objective import Problem
 from ..parallel import Workspace
 from ..parts.metric import measured_weights
 from ..state import State
+from ..stateful import Stateful
 from .base import Step
 from .joint_rows import JointRows, RowSearch, derivatives
 from .rank_one import back_propagate, gauss_newton_step, inverse_weights
@@ -51,7 +52,7 @@ class _Candidate:
     total: float
 
 
-class CoMovingWeights:
+class CoMovingWeights(Stateful):
     """One step on ``W_l, b_l``, l < L, and all auxiliaries; F with its penalty does not increase.
 
     Step length, damping and momentum are remembered from update to update: an object belongs to
@@ -77,6 +78,8 @@ class CoMovingWeights:
     row_search : RowSearch, optional
         Line search of the rank-one step.
     """
+
+    state_names = ("mu", "t", "age", "former")
 
     def __init__(
         self,

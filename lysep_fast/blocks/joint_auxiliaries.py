@@ -15,13 +15,14 @@ from ..kernels.auxiliaries import row_sums_of_squares
 from ..objective import Problem
 from ..parallel import Workspace
 from ..state import State
+from ..stateful import Stateful
 from .base import Step
 from .joint_rows import JointRows, RowSearch
 
 __all__ = ["JointAuxiliaries"]
 
 
-class JointAuxiliaries:
+class JointAuxiliaries(Stateful):
     """Rank-one step on all auxiliaries of every sample.
 
     Parameters

@@ -23,6 +23,7 @@ from ..linalg.least_squares import Solution, solve_normal_equations
 from ..objective import Problem
 from ..parallel import Workspace
 from ..state import State
+from ..stateful import Stateful
 from .base import Step
 
 __all__ = ["NewtonOutput"]
@@ -43,7 +44,7 @@ class _Point:
     hessian: np.ndarray
 
 
-class NewtonOutput:
+class NewtonOutput(Stateful):
     """Newton steps on W_L (and b_L when the network has an output bias).
 
     Parameters

@@ -14,12 +14,13 @@ from ..linalg.backtracking import backtrack
 from ..objective import Problem
 from ..parallel import Workspace
 from ..state import State
+from ..stateful import Stateful
 from .base import Step
 
 __all__ = ["OutputWeights"]
 
 
-class OutputWeights:
+class OutputWeights(Stateful):
     """One or several gradient steps on W_L (and b_L when the network has an output bias).
 
     Parameters
@@ -36,6 +37,8 @@ class OutputWeights:
     steps : int
         Gradient steps per update.
     """
+
+    state_names = ("last_step",)
 
     def __init__(
         self,

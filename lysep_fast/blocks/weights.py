@@ -27,6 +27,7 @@ from ..losses import Loss
 from ..objective import Problem
 from ..parallel import Workspace, row_blocks
 from ..state import State
+from ..stateful import Stateful
 from .base import Step
 
 __all__ = ["BIAS_MODES", "DAMPING", "LayerWeights"]
@@ -36,7 +37,7 @@ BIAS_MODES = ("after", "joint", "none")
 DAMPING = (1.0, 0.25, 0.0625)
 
 
-class LayerWeights:
+class LayerWeights(Stateful):
     """Closed-form update of ``(W_l, b_l)``, l < L.
 
     Parameters
@@ -50,6 +51,8 @@ class LayerWeights:
         Weight of ``||dW||^2`` relative to the mean eigenvalue of ``S'S``; 0 is the exact
         minimiser, a positive value still lowers F strictly.
     """
+
+    state_names = ("_wide",)
 
     def __init__(self, layer: int, bias: str = "after", proximal: float = 0.0) -> None:
         if bias not in BIAS_MODES:

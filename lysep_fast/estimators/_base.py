@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any
 
@@ -18,6 +19,7 @@ except ImportError as error:
         "pip install 'lysep_fast[sklearn]', or use lysep_fast.train, which does without"
     ) from error
 
+from ..files.estimators import save_estimator
 from ..result import Result, Status
 from ..train import train
 
@@ -53,6 +55,20 @@ class NetworkEstimator(BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=3,
             )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write parameters and everything learned to a model file for `lysep_fast.load`.
+
+        Raises
+        ------
+        TypeError
+            If a parameter is neither None, number, string nor a list, tuple or dict of these,
+            or the class labels are neither numbers, bools nor strings.
+        OSError
+            If the file cannot be written; one that was there before is kept.
+        """
+        check_is_fitted(self, "result_")
+        save_estimator(self, path)
 
     @property
     def coefs_(self) -> list[np.ndarray]:

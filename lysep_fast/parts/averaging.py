@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..stateful import Stateful
+
 __all__ = ["MovingAverage", "early_mean_weight"]
 
 
@@ -23,7 +25,7 @@ def early_mean_weight(count: int, limit: float) -> float:
     return min(limit, 1.0 - 1.0 / (count + 1.0))
 
 
-class MovingAverage:
+class MovingAverage(Stateful):
     """Exponential moving average ``m <- a m + (1-a) x`` with ``a = min(limit, 1 - 1/(k+1))``.
 
     Parameters
@@ -36,6 +38,8 @@ class MovingAverage:
         Take every `period`-th value only, with ``limit ** period``: the same horizon for a
         fraction of the work.
     """
+
+    state_names = ("value", "count", "_age")
 
     def __init__(self, like: np.ndarray, limit: float, period: int = 1) -> None:
         self.limit = limit**period

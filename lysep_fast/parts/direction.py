@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
+
+from ..stateful import Stateful
 
 __all__ = ["LimitedMemory"]
 
 
-class LimitedMemory:
+class LimitedMemory(Stateful):
     """L-BFGS two-loop recursion with a given initial inverse metric.
 
     Parameters
@@ -24,6 +27,17 @@ class LimitedMemory:
     def __init__(self, history: int = 10, min_curvature: float = 1e-10) -> None:
         self.min_curvature = min_curvature
         self.pairs: deque[tuple[np.ndarray, np.ndarray, float]] = deque(maxlen=history)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the pairs, oldest first, as the rows of arrays."""
+        s, y, curvature = zip(*self.pairs, strict=True) if self.pairs else ((), (), ())
+        return {"s": np.array(s), "y": np.array(y), "curvature": np.array(curvature, float)}
+
+    def load_state_dict(self, found: Mapping[str, Any]) -> None:
+        """Take over the pairs."""
+        self.forget()
+        for s, y, curvature in zip(found["s"], found["y"], found["curvature"], strict=True):
+            self.pairs.append((s.copy(), y.copy(), float(curvature)))
 
     def forget(self) -> None:
         """Drop all pairs."""

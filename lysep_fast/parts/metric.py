@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
+from ..stateful import Stateful
 from .averaging import MovingAverage
 from .parameters import Parameters
 
@@ -62,7 +63,7 @@ class LayerMetric:
                 out.layers[l][:, -1] = 0.0
 
 
-class MovingMetric:
+class MovingMetric(Stateful):
     """One layer's Gram matrix as a moving average over mini-batches, with its damped inverse.
 
     ``M <- a M + (1-a) S~'S~/B``; ``(M + mu (tr M / rank) I)^-1`` is renewed after updates
@@ -83,6 +84,8 @@ class MovingMetric:
     period : int
         Updates between inverses in the long run.
     """
+
+    state_names = ("average", "inverse", "_next")
 
     def __init__(
         self, size: int, rank: int, dtype: np.dtype, *, mu: float, limit: float, period: int

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..stateful import Stateful
 from .passes import Evaluation
 
 __all__ = ["EvaluationMean", "Subsets"]
 
 
-class Subsets:
+class Subsets(Stateful):
     """Draws subsets without replacement until the samples are used up, then shuffles anew.
 
     A subset whose samples all have the weight 0 has nothing to teach and is passed over.
@@ -31,9 +32,9 @@ class Subsets:
     ----------
     order : ndarray of int, shape (n_samples,)
         The current permutation.
-    rows : slice
-        The current subset is ``order[rows]``.
     """
+
+    state_names = ("order", "_start", "_age")
 
     def __init__(
         self,
@@ -46,9 +47,14 @@ class Subsets:
         self.n_samples, self.size = n_samples, min(size, n_samples)
         self.refresh_every, self.rng = refresh_every, rng
         self.order = np.arange(n_samples)
-        self.rows = slice(n_samples, n_samples)
+        self._start = n_samples
         self._age = 0
         self._heavy = None if weight is None or not np.any(weight) else weight > 0.0
+
+    @property
+    def rows(self) -> slice:
+        """The current subset is ``order[rows]``."""
+        return slice(self._start, self._start + self.size)
 
     def draw(self) -> tuple[bool, bool]:
         """Go to the next draw; return whether the subset is new, and the permutation too."""
@@ -66,8 +72,7 @@ class Subsets:
         shuffled = self.rows.stop + self.size > self.n_samples
         if shuffled:
             self.order = self.rng.permutation(self.n_samples)
-        start = 0 if shuffled else self.rows.stop
-        self.rows = slice(start, start + self.size)
+        self._start = 0 if shuffled else self.rows.stop
         return shuffled
 
     def sweeps_of_a_pass(self) -> int:
@@ -103,4 +108,4 @@ class EvaluationMean:
 
     def total(self) -> Evaluation:
         """Return the sums that all samples would have at these means."""
-        return Evaluation(*(self.sums * self.factor))
+        return Evaluation(*(self.sums * self.factor).tolist())

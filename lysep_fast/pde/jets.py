@@ -18,12 +18,13 @@ from ..features.activation import Activation
 from ..features.jet import Jet
 from ..losses.pde_residual import PdeResidual
 from ..parallel import Team, Workspace, row_blocks, sample_blocks
+from ..stateful import Stateful
 from .problem import Collocation
 
 __all__ = ["Hidden", "JetNetwork", "Part", "output_jet", "predict"]
 
 
-class Hidden:
+class Hidden(Stateful):
     """Weights and biases of the hidden layers as views of one flat vector.
 
     Parameters
@@ -38,6 +39,8 @@ class Hidden:
     W, b : list of ndarray
         Views of shape (m_l, m_{l-1}) and (m_l,); index 0 is empty.
     """
+
+    state_names = ("theta",)
 
     def __init__(self, widths: tuple[int, ...], theta: np.ndarray | None = None) -> None:
         self.widths = widths
@@ -107,6 +110,8 @@ class Part:
     J, P, D : list of ndarray
         Jets (c, k, m_l), features (c, k, m_l) and activation derivatives of layers 1..H;
         ``P[0]`` is the input's jet, ``J[0]`` and ``D[0]`` are empty.
+    number : int
+        Position among the network's parts.
     """
 
     loss: PdeResidual
@@ -114,6 +119,7 @@ class Part:
     J: list[np.ndarray]
     P: list[np.ndarray]
     D: list[np.ndarray]
+    number: int = 0
 
     @property
     def channels(self) -> int:
@@ -161,6 +167,8 @@ class JetNetwork:
             feature = _Value(activation) if c == 1 else Jet(activation, c - 2)
             for rows in sample_blocks(n, c * max(widths), 8):
                 self.parts.append(self._part(conditions, rows, feature, nonlinearity))
+        for number, part in enumerate(self.parts):
+            part.number = number
         self.tasks = row_blocks(len(self.parts), 1)
         self.n_rows = sum(len(part) for part in self.parts)
 

@@ -18,12 +18,13 @@ import numpy as np
 import scipy.linalg
 
 from ..parallel import Workspace
+from ..stateful import Stateful
 from .jets import Hidden, JetNetwork, Part
 
 __all__ = ["KroneckerMetric"]
 
 
-class KroneckerMetric:
+class KroneckerMetric(Stateful):
     """The metric at one point of the parameters.
 
     Parameters
@@ -37,6 +38,8 @@ class KroneckerMetric:
     damping : tuple of float
         Damping of M and of L.
     """
+
+    state_names = ("factors",)
 
     def __init__(
         self, network: JetNetwork, hidden: Hidden, w: np.ndarray, damping: tuple[float, float]

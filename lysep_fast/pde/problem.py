@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checkpoint import digest
 from ..validation import check_inputs
 from .domains import Domain, SpaceTime
 from .functions import Function
@@ -135,6 +136,16 @@ class Problem:
     def dimension(self) -> int:
         """Number of coordinates d, time included."""
         return self.domain.dimension
+
+    def digest(self) -> str:
+        """Return a fingerprint of the statement, made of its values at a few points."""
+        rng = np.random.default_rng(0)
+        arrays = [np.array(self.domain.bounds())]
+        for on in self.collocate(32, 32, 1.0, rng):
+            arrays += [on.P, on.K, on.f, *(a for a in (on.lift, on.shift) if a is not None)]
+        for h in self.operator.nonlinearity or ():
+            arrays.append(np.asarray(h(np.linspace(-2.0, 2.0, 9))))
+        return digest(*arrays)
 
     def equations(self, X: Any, weight: float = 1.0) -> Collocation:
         """Return the differential equation at the points X, shape (n, d)."""

@@ -14,6 +14,7 @@ predictions: all R_l are zero then, and F = J).  A sweep goes from the last laye
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ import numpy as np
 from ..blocks import Step
 from ..linalg.least_squares import solve_normal_equations
 from ..parallel import Workspace
+from ..stateful import Stateful, flatten, prefixed, restore
 from .jets import Hidden, JetNetwork, Part, predict
 from .output import fit_output
 
@@ -34,7 +36,7 @@ _FLOOR = 1e-3
 
 
 @dataclass
-class Separated:
+class Separated(Stateful):
     """The separated loss over one network's parts.
 
     Parameters
@@ -55,6 +57,24 @@ class Separated:
     channels: list[np.ndarray] = field(default_factory=list)
     #: Step length of every point, for parts and layers (part number, layer).
     steps: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the weights' factors and the points' step lengths."""
+        by_layer: dict[int, list[np.ndarray]] = {}
+        for (_, l), step in sorted(self.steps.items()):
+            by_layer.setdefault(l, []).append(step)
+        steps = {l: np.concatenate(own) for l, own in by_layer.items()}
+        return flatten({"kappa": self.kappa, "channels": self.channels, "steps": steps})
+
+    def load_state_dict(self, found: Mapping[str, Any]) -> None:
+        """Take over factors and step lengths."""
+        self.kappa = restore(found, "kappa", self.kappa)
+        self.channels = restore(found, "channels", self.channels)
+        for l, steps in prefixed(found, "steps").items():
+            start = 0
+            for part in self.network.parts:
+                self.steps[part.number, int(l)] = steps[start : start + len(part)].copy()
+                start += len(part)
 
     # --- weights -----------------------------------------------------------------------------
 
@@ -171,7 +191,7 @@ class Separated:
     def _update_output(self, hidden: Hidden, w: np.ndarray) -> tuple[np.ndarray, Step]:
         ridge = self.kappa * self._ridges(hidden, self.squares(hidden))[-1]
         fit = fit_output(self.network, w, ridge if np.any(ridge) else None)
-        return fit.w, Step("w", 1.0, fit.iterations, fit.method, fit.rcond)
+        return fit.w, Step("w", 1.0, float(fit.iterations), fit.method, fit.rcond)
 
     def _update_last_jet(self, hidden: Hidden, w: np.ndarray) -> Step:
         """Move J_H to the minimiser of the linearised sample problem, or part of the way.
@@ -249,7 +269,7 @@ class Separated:
             R = above(part.P[l])
             G = ((upper * R).reshape(-1, R.shape[2]) @ hidden.W[l + 1]).reshape(e.shape)
             g = a * e - part.feature.vjp(part.J[l], G, np.empty(e.shape), part.D[l])
-            key = (id(part), l)
+            key = (part.number, l)
             if key not in self.steps:
                 self.steps[key] = np.full(len(part), 1.0 / np.max(a))
             step = self.steps[key]

@@ -26,6 +26,7 @@ class PdeStatus(enum.Enum):
     MAX_ITER = "the maximal number of iterations was reached; raise max_iter to go further"
     CONVERGED = "the loss has stopped falling by more than tol"
     CALLBACK = "the callback asked to stop"
+    INTERRUPTED = "interrupted by Ctrl-C; the best weights so far are returned"
     NO_PROGRESS = "the loss could not be lowered any further in this precision"
     SOLVED = (
         "the output weights are the least-squares optimum for the random hidden layers; take "
@@ -160,22 +161,16 @@ class Solution:
         return float(np.linalg.norm(self.u(X) - exact) / np.linalg.norm(exact))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write weights and history to a NumPy archive; the problem is not part of it."""
-        rows = [
-            (r.iteration, r.seconds, r.loss, r.equation, r.boundary, r.separated_loss)
-            for r in self.history
-        ]
-        np.savez(
-            path,
-            widths=np.array(self.hidden.widths),
-            theta=self.hidden.theta,
-            w=self.w,
-            activation=np.array(self.activation),
-            status=np.array(self.status.name),
-            best_iter=np.array(self.best_iter),
-            lifted=np.array(self.problem is not None and self.problem.lift is not None),
-            history=np.array(rows, float).reshape(-1, 6),
-        )
+        """Write weights and history to a model file; the problem is not part of it.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; one that was there before is kept.
+        """
+        from ..files.solutions import save_solution  # made of solutions: above this file
+
+        save_solution(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], problem: Problem | None = None) -> Solution:
@@ -183,30 +178,16 @@ class Solution:
 
         Raises
         ------
+        ModelFileError
+            If the file is damaged, made by a newer version, or holds no solution.
         ValueError
             If the solution has its boundary values built in and no problem is given.
+        OSError
+            If the file cannot be read.
         """
-        with np.load(path, allow_pickle=False) as archive:
-            data = {name: archive[name] for name in archive.files}
-        if bool(data["lifted"]) and (problem is None or problem.lift is None):
-            raise ValueError(
-                f"{os.fspath(path)} holds a solution with boundary values built in: pass the "
-                "problem with its lift=(D, E) to Solution.load"
-            )
-        widths = tuple(int(m) for m in data["widths"])
-        history = [
-            PdeRow(int(k), seconds, loss, equation, boundary, separated)
-            for k, seconds, loss, equation, boundary, separated in data["history"].tolist()
-        ]
-        return cls(
-            problem,
-            Hidden(widths, data["theta"]),
-            data["w"],
-            str(data["activation"]),
-            history,
-            PdeStatus[str(data["status"])],
-            int(data["best_iter"]),
-        )
+        from ..files.solutions import load_solution  # see `save`
+
+        return load_solution(path, problem)
 
     def plot(self, ax: Any = None, n: int = 101) -> Any:
         """Draw u over the domain's box (one or two coordinates) and return the axes.

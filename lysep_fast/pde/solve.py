@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import time
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..blocks import Step
+from ..checkpoint import Checkpoints, solver_settings
 from ..features.jet import Jet
+from ..loop import Stopping, run
 from ..parallel import Team, available_cpus
 from ..validation import (
     check_choice,
@@ -21,10 +22,11 @@ from ..validation import (
 )
 from .jets import Hidden, JetNetwork
 from .problem import Problem
-from .solution import PdeRow, PdeStatus, Solution
+from .solution import PdeStatus, Solution
 from .solvers_projection import RandomFeatures, VariableProjection
 from .solvers_separated import Alternating, Nesterov
 from .state import Discrete, PdeSolver, PdeState, Sampling
+from .training import Callback, EquationTraining
 
 __all__ = ["PDE_SOLVERS", "solve"]
 
@@ -52,8 +54,12 @@ def solve(
     n_iter_no_change: int = 20,
     random_state: int | np.random.Generator | None = None,
     n_threads: int | None = None,
-    callback: Callable[[PdeRow], bool | None] | None = None,
+    callback: Callback | None = None,
     verbose: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 10,
+    checkpoint_errors: str = "raise",
+    resume: str | os.PathLike[str] | None = None,
 ) -> Solution:
     """Solve a second-order differential equation by a neural network.
 
@@ -96,6 +102,19 @@ def solve(
         Called with every `PdeRow`; solving stops when it returns True.
     verbose : int, default 0
         1 prints one line per iteration.
+    checkpoint : str or path-like, optional
+        File to write the complete state of the run to, in place of what is there: before the first
+        iteration, after every `checkpoint_every`, and at the end.  A run that is killed at any
+        moment leaves a complete file behind.
+    checkpoint_every : int, default 10
+        See `checkpoint`.
+    checkpoint_errors : {"raise", "warn"}, default "raise"
+        Whether an error of the disk stops solving or is a warning.  A former checkpoint survives
+        it.
+    resume : str or path-like, optional
+        Checkpoint to go on from, with the bits of a run that was never interrupted.  Data and
+        arguments must be those of that run; only `max_iter` may be larger, and `random_state` left
+        out.
 
     Returns
     -------
@@ -106,6 +125,14 @@ def solve(
     ------
     ValueError, TypeError
         If an argument is not as described; the message names it, its value and the remedy.
+    ModelFileError
+        If the checkpoint to go on from is damaged.
+
+    Notes
+    -----
+    Ctrl-C stops at the next block of points: a warning says so, and the result has the status
+    ``INTERRUPTED`` and the best weights of the iterations that were complete.  Before the first
+    iteration, and on pressing it again, it is a KeyboardInterrupt as usual.
     """
     if not isinstance(problem, Problem):
         raise TypeError(f"problem must be a lysep_fast.pde.Problem, got {problem!r}")
@@ -127,7 +154,24 @@ def solve(
         scale = float(np.interp(problem.dimension, [3, 5], [0.6, 0.3]))
     check_number(scale, "scale", 0.0, exclusive=True)
     method = _make_solver(solver, solver_options)
+    checkpoints = Checkpoints(checkpoint, checkpoint_every, checkpoint_errors, resume)
     rng = check_generator(random_state)
+    checkpoints.begin(
+        lambda: {
+            "problem": problem.digest(),
+            "hidden_layer_sizes": widths[1:],
+            "activation": activation,
+            "n_interior": n_interior,
+            "n_boundary": n_boundary,
+            "boundary_weight": float(boundary_weight),
+            "scale": float(scale),
+            "tol": float(tol),
+            "n_iter_no_change": n_iter_no_change,
+            "random_state": random_state,
+            **solver_settings(method),
+        },
+        rng,
+    )
     sampling = Sampling(n_interior, n_boundary, float(boundary_weight))
 
     with Team(n_threads) as team, np.errstate(over="ignore", invalid="ignore"):
@@ -137,66 +181,13 @@ def solve(
         state = PdeState(hidden, np.zeros(widths[-1]))
         solution = Solution(problem, hidden, state.w, activation, n_threads=n_threads)
         discrete = Discrete(problem, network, sampling, scale, rng)
-        stopping = (max_iter, tol, n_iter_no_change)
-        _run(discrete, method, state, solution, stopping, callback, verbose)
+        done = PdeStatus.MAX_ITER
+        if not method.iterates:
+            max_iter, done = 0, PdeStatus.SOLVED
+        stopping = Stopping(max_iter, tol, n_iter_no_change, PdeStatus.CONVERGED, done)
+        training = EquationTraining(discrete, method, state, solution)
+        run(training, stopping, callback=callback, verbose=verbose, checkpoints=checkpoints)
     return solution
-
-
-def _run(
-    discrete: Discrete,
-    method: PdeSolver,
-    state: PdeState,
-    solution: Solution,
-    stopping: tuple[int, float, int],
-    callback: Callable[[PdeRow], bool | None] | None,
-    verbose: int,
-) -> None:
-    """Iterate until stop; the weights with the smallest J become the solution."""
-    max_iter, tol, patience = stopping
-    began = time.perf_counter()
-    method.start(discrete, state)
-    lowest, quiet, iteration = np.inf, 0, 0
-    steps: tuple[Step, ...] = ()
-    while True:
-        row = PdeRow(
-            iteration,
-            time.perf_counter() - began,
-            state.loss,
-            state.inside,
-            state.edge,
-            state.separated,
-            steps,
-        )
-        solution.history.append(row)
-        quiet = 0 if row.loss < lowest * (1.0 - tol) else quiet + 1
-        if row.loss < lowest or iteration == 0:
-            lowest = row.loss if np.isfinite(row.loss) else np.inf
-            solution.hidden = Hidden(state.hidden.widths, state.hidden.theta.copy())
-            solution.w, solution.best_iter = state.w.copy(), iteration
-        if verbose:
-            print(
-                f"iteration {iteration:5d}  loss {row.loss:.4e}  equation {row.equation:.4e}  "
-                f"boundary {row.boundary:.4e}  {row.seconds:8.2f} s"
-            )
-        answer = None if callback is None else callback(row)
-        if isinstance(answer, bool | np.bool_) and bool(answer):
-            solution.status = PdeStatus.CALLBACK
-        elif not np.isfinite(row.loss):
-            solution.status = PdeStatus.NOT_FINITE
-        elif not method.iterates:
-            solution.status = PdeStatus.SOLVED
-        elif steps and not any(step.accepted for step in steps):
-            solution.status = PdeStatus.NO_PROGRESS
-        elif quiet >= patience:
-            solution.status = PdeStatus.CONVERGED
-        elif iteration >= max_iter:
-            solution.status = PdeStatus.MAX_ITER
-        if solution.status is not PdeStatus.RUNNING:
-            break
-        steps = tuple(method.step(discrete, state))
-        iteration += 1
-    if verbose:
-        print(f"stopped after {solution.n_iter} iterations: {solution.message}")
 
 
 def _make_solver(solver: str | PdeSolver, options: dict[str, Any] | None) -> PdeSolver:

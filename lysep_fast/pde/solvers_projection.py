@@ -10,7 +10,7 @@ because dJ/dw = 0 there, with the metric of metric.py as the initial one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from ..blocks import Step
 from ..parts.direction import LimitedMemory
+from ..stateful import Stateful, flatten, prefixed, restore
 from ..validation import check_integer, check_number
 from .jets import Hidden, JetNetwork
 from .line_search import weak_wolfe
@@ -28,7 +29,7 @@ from .state import Discrete, PdeState
 __all__ = ["RandomFeatures", "VariableProjection"]
 
 
-class RandomFeatures:
+class RandomFeatures(Stateful):
     """Solve for the output weights once; the hidden layers stay as they were drawn.
 
     Cheap, and very accurate for smooth solutions in one or two dimensions with one wide layer;
@@ -83,6 +84,9 @@ class RandomFeatures:
             losses.append(sum(fresh.loss(w)))
         return candidates[int(np.nanargmin(losses))]
 
+    def resume(self, problem: Discrete, state: PdeState, found: Mapping[str, Any]) -> None:
+        """Do nothing: all is in the variables."""
+
     def step(self, problem: Discrete, state: PdeState) -> list[Step]:
         """Report that there is nothing left to do."""
         return [Step("w", 0.0, 0.0, "qr")]
@@ -103,7 +107,7 @@ class _Point:
         return self.inside + self.edge
 
 
-class VariableProjection:
+class VariableProjection(Stateful):
     """L-BFGS on the hidden layers with the output weights eliminated; J never rises.
 
     Parameters
@@ -150,19 +154,38 @@ class VariableProjection:
         self.point = self._measure(problem, state, state.hidden.theta.copy(), None)
         self._keep(state, self.point)
         self.age = 0
-        self.apply_inverse: Callable[[np.ndarray], np.ndarray] = np.copy
+        self.metric: KroneckerMetric | None = None
         right = 1e-6 if problem.problem.dimension <= 2 else 1.0
         self.metric_damping = (right, 1e-3) if self.damping == "auto" else self.damping
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the pairs, the metric and the gradient."""
+        parts = {"memory": self.memory, "age": self.age, "metric": self.metric}
+        return flatten(parts | {"gradient": self.point.gradient})
+
+    def resume(self, problem: Discrete, state: PdeState, found: Mapping[str, Any]) -> None:
+        """Take over a state after `start`."""
+        self.memory.load_state_dict(prefixed(found, "memory"))
+        self.age = restore(found, "age", self.age)
+        if "metric" not in found:
+            self.metric = self._metric(problem, state)
+            self.metric.load_state_dict(prefixed(found, "metric"))
+        gradient = restore(found, "gradient", self.point.gradient)
+        theta, fit = state.hidden.theta.copy(), OutputFit(state.w, "qr", float("nan"), 0)
+        self.point = _Point(theta, fit, gradient, state.inside, state.edge)
+
+    def _metric(self, problem: Discrete, state: PdeState) -> KroneckerMetric:
+        problem.network.forward(state.hidden)  # the last trial may have been another point
+        return KroneckerMetric(problem.network, state.hidden, state.w, self.metric_damping)
 
     def step(self, problem: Discrete, state: PdeState) -> list[Step]:
         """Take one step along the quasi-Newton direction."""
         origin = self.point
         if self.metric_damping is not None and self.age % self.refresh == 0:
-            problem.network.forward(state.hidden)  # the last trial may have been another point
-            metric = KroneckerMetric(problem.network, state.hidden, state.w, self.metric_damping)
-            self.apply_inverse = metric.apply_inverse
+            self.metric = self._metric(problem, state)
         self.age += 1
-        direction = self.memory.direction(origin.gradient, self.apply_inverse)
+        apply_inverse = np.copy if self.metric is None else self.metric.apply_inverse
+        direction = self.memory.direction(origin.gradient, apply_inverse)
         slope = float(np.dot(direction, origin.gradient))
         if not slope < 0.0:
             self.memory.forget()
@@ -182,7 +205,7 @@ class VariableProjection:
             self._keep(state, origin)
             could_change = bool(self.memory.pairs)
             self.memory.forget()
-            return [Step("theta", 1e-3 if could_change else 0.0, trials, "quasi-newton")]
+            return [Step("theta", 1e-3 if could_change else 0.0, float(trials), "quasi-newton")]
         self.point = seen[t]
         self.memory.remember(
             self.point.theta - origin.theta, self.point.gradient - origin.gradient
@@ -190,8 +213,8 @@ class VariableProjection:
         self._keep(state, self.point)
         fit = self.point.fit
         return [
-            Step("theta", 1.0, trials, "quasi-newton"),
-            Step("w", 1.0, fit.iterations, fit.method, fit.rcond),
+            Step("theta", 1.0, float(trials), "quasi-newton"),
+            Step("w", 1.0, float(fit.iterations), fit.method, fit.rcond),
         ]
 
     def _measure(

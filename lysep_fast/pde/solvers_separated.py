@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
 from ..blocks import Step
+from ..stateful import Stateful, flatten, prefixed, restore
 from ..validation import check_choice, check_integer, check_number
 from .jets import JetNetwork
 from .output import fit_output
@@ -14,7 +20,7 @@ __all__ = ["Alternating", "Nesterov"]
 WEIGHTS = ("neuron", "frobenius")
 
 
-class Alternating:
+class Alternating(Stateful):
     """Sweeps over output weights, auxiliary jets and hidden layers; F never rises.
 
     This is the literal transfer of the papers' Algorithm 1.  J of the true network may rise.
@@ -52,13 +58,34 @@ class Alternating:
         self._measure(state)
         return steps
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the auxiliary jets and the state of the separated loss."""
+        return flatten({"separated": self.separated, "jets": self._jets()})
+
+    def resume(self, problem: Discrete, state: PdeState, found: Mapping[str, Any]) -> None:
+        """Take over a state after `start`; the features of the jets are formed again."""
+        self.separated.load_state_dict(prefixed(found, "separated"))
+        for l, jets in restore(found, "jets", self._jets()).items():
+            start = 0
+            for part in problem.network.parts:
+                J = part.J[l]
+                J[...] = jets[start : start + J.size].reshape(J.shape)
+                part.feature.forward(J, part.P[l], part.D[l])
+                start += J.size
+
+    def _jets(self) -> dict[int, np.ndarray]:
+        """Return copies of the jets by layer, those of all parts one after the other."""
+        network = self.separated.network
+        layers = range(1, network.depth + 1)
+        return {l: np.concatenate([part.J[l].ravel() for part in network.parts]) for l in layers}
+
     def _measure(self, state: PdeState) -> None:
         self.true.forward(state.hidden)
         state.measure(self.true)
         state.separated = self.separated.value(state.hidden, state.w)
 
 
-class Nesterov:
+class Nesterov(Stateful):
     """Synchronised sweeps, extrapolated, with a safeguard: J never rises.
 
     Every iteration starts from a synchronised state at the extrapolated point y, sweeps to x',
@@ -75,6 +102,7 @@ class Nesterov:
 
     promise = "J"
     iterates = True
+    state_names = ("separated", "x", "y", "run", "sweeps")
 
     def __init__(self, *, kappa: float = 0.3, refresh: int = 10) -> None:
         self.kappa = check_number(kappa, "kappa", 0.0, exclusive=True)
@@ -88,8 +116,12 @@ class Nesterov:
         state.measure(network)
         state.separated = state.loss
         self.separated = Separated(network, "neuron", self.kappa)
-        self.x = self.y = state.hidden.theta.copy()
+        self.x, self.y = state.hidden.theta.copy(), state.hidden.theta.copy()
         self.run, self.sweeps = 0, 0
+
+    def resume(self, problem: Discrete, state: PdeState, found: Mapping[str, Any]) -> None:
+        """Take over a state after `start`."""
+        self.load_state_dict(found)
 
     def step(self, problem: Discrete, state: PdeState) -> list[Step]:
         """Sweep from y; keep the outcome or go back to x."""
@@ -113,7 +145,7 @@ class Nesterov:
             self.x = new
             separated.kappa = max(self.kappa, 0.95 * separated.kappa)
             state.separated = state.loss
-            return [*steps, Step("w", 1.0, fit.iterations, fit.method, fit.rcond)]
+            return [*steps, Step("w", 1.0, float(fit.iterations), fit.method, fit.rcond)]
         hidden.theta[:] = self.y = self.x
         state.w, state.inside, state.edge = kept
         if self.run == 0:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..blocks import Step
+from ..stateful import Stateful
 from .jets import Hidden, JetNetwork
 from .problem import Problem
 
@@ -57,7 +59,7 @@ class Discrete:
 
 
 @dataclass
-class PdeState:
+class PdeState(Stateful):
     """The variables.
 
     Attributes
@@ -72,6 +74,8 @@ class PdeState:
     separated : float
         The separated loss F after the last step; J for solvers without auxiliary variables.
     """
+
+    state_names = ("hidden", "w", "inside", "edge", "separated")
 
     hidden: Hidden
     w: np.ndarray
@@ -103,4 +107,12 @@ class PdeSolver(Protocol):
 
     def step(self, problem: Discrete, state: PdeState) -> list[Step]:
         """Do one iteration in place and report on it; no accepted step means the end."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the next steps depend on beside problem and state, for a checkpoint."""
+        ...
+
+    def resume(self, problem: Discrete, state: PdeState, found: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave, after `start` and with the variables in `state`."""
         ...

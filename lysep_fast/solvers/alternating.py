@@ -14,6 +14,9 @@ hidden layers barely train; where the auxiliaries move along with the weights th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from ..blocks import (
@@ -32,6 +35,7 @@ from ..objective import Problem, SeparatedLoss, mean_loss
 from ..parts.passes import Evaluation, evaluate
 from ..parts.subsets import EvaluationMean, Subsets
 from ..state import State
+from ..stateful import Stateful, prefixed
 from ..sweep import Sweep, alternating_order
 from ..validation import check_choice, check_integer, check_number
 
@@ -40,7 +44,7 @@ __all__ = ["VARIANTS", "Alternating"]
 VARIANTS = ("paper", "co-moving")
 
 
-class Alternating:
+class Alternating(Stateful):
     """Sweeps over weights and auxiliaries that never increase the separated loss F.
 
     With weight decay, ``F + alpha/2 sum_l ||W_l||_F^2`` never increases, and the bound still holds
@@ -162,10 +166,14 @@ class Alternating:
         self.evaluation: Evaluation | None = None
         self.separated: SeparatedLoss | None = None
         self.sweep = Sweep(())
+        self.part_state: State | None = None
+        self.state_names = ("sweep",)
+        if batch_size is not None:
+            self.state_names = ("sweep", "subsets", "part_state")
 
     def start(self, problem: Problem, state: State) -> None:
         """Lay out the sweep for the problem's depth."""
-        self.evaluation = self.separated = None
+        self.evaluation = self.separated = self.part_state = None
         if self.batch_size is not None:
             self.subsets = Subsets(
                 problem.n_samples,
@@ -188,6 +196,13 @@ class Alternating:
             weights = CoMovingWeights(mu=self.mu, momentum=self.momentum)
             self.sweep = Sweep((output, weights))
 
+    def resume(self, problem: Problem, state: State, found: Mapping[str, Any]) -> None:
+        """Take over a state after `start`; the subset is gathered again."""
+        if "part_state" not in found and self.batch_size is not None:
+            self.subsets.load_state_dict(prefixed(found, "subsets"))
+            self._open(problem, state)
+        self.load_state_dict(found)
+
     def step(self, problem: Problem, state: State) -> list[Step]:
         """Do one sweep in place, or `report_every` of them on subsets."""
         if self.batch_size is None:
@@ -197,11 +212,13 @@ class Alternating:
         for _ in range(self.report_every or self.subsets.sweeps_of_a_pass()):
             if self.subsets.draw()[0]:
                 self._open(problem, state)
-            steps = self.sweep(self.part, self.part_state)
+            part_state = self.part_state
+            assert part_state is not None  # the first draw has opened one
+            steps = self.sweep(self.part, part_state)
             batch = self.part.batch
             found = evaluate(problem.network, state.W, state.b, batch, problem.team)
             seen.add(found, batch.loss.total_weight)
-            terms.append(self.part.objective.separated_loss(self.part_state))
+            terms.append(self.part.objective.separated_loss(part_state))
             count += len(batch)
         scale = seen.factor * count / problem.n_samples  # 1 without sample weights
         self.evaluation, self.separated = seen.total(), mean_loss(terms, scale)

@@ -50,6 +50,14 @@ class Solver(Protocol):
         """Do one iteration in place and report on it."""
         ...
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the next steps depend on beside problem and state, for a checkpoint."""
+        ...
+
+    def resume(self, problem: Problem, state: State, found: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave, after `start` and with the variables in `state`."""
+        ...
+
 
 SOLVERS: dict[str, type[Any]] = {
     "alternating": Alternating,

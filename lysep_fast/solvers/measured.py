@@ -15,6 +15,9 @@ memory depends on the subset only.  Nothing promises a decrease of F.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from ..blocks import Step
@@ -30,12 +33,13 @@ from ..parts.metric import MovingMetric, measured_weights
 from ..parts.passes import Evaluation
 from ..parts.subsets import EvaluationMean, Subsets
 from ..state import State
+from ..stateful import Stateful
 from ..validation import check_integer, check_number
 
 __all__ = ["MeasuredSweeps"]
 
 
-class MeasuredSweeps:
+class MeasuredSweeps(Stateful):
     """Synchronised sweeps over subsets with measured weights and averaged Gram matrices.
 
     Parameters
@@ -64,6 +68,7 @@ class MeasuredSweeps:
     synchronised = True
     separated = None
     init = "normalised"
+    state_names = ("subsets", "theta", "velocity", "metrics", "sizes", "count")
     supports = ("sample_weight", "batch_size")
 
     def __init__(
@@ -131,6 +136,11 @@ class MeasuredSweeps:
         self.sizes = np.zeros(network.depth + 1)
         self.count = 0
         self.evaluation = None
+
+    def resume(self, problem: Problem, state: State, found: Mapping[str, Any]) -> None:
+        """Take over a state after `start`."""
+        self.load_state_dict(found)
+        self.loss = problem.loss.take(self.subsets.order)
 
     def step(self, problem: Problem, state: State) -> list[Step]:
         """Do `report_every` sweeps in place."""

@@ -15,7 +15,9 @@ Gram matrix of its patches, averaged over samples and positions, also on raw inp
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +39,7 @@ from ..parts.metric import MovingMetric
 from ..parts.passes import Evaluation
 from ..parts.trust_region import trust_factor
 from ..state import State
+from ..stateful import Stateful
 from ..validation import check_choice, check_integer, check_number
 
 __all__ = ["MiniBatch"]
@@ -45,7 +48,7 @@ __all__ = ["MiniBatch"]
 _EARLY = 32
 
 
-class MiniBatch:
+class MiniBatch(Stateful):
     """One step per mini-batch, one iteration per epoch; the result is the average iterate.
 
     For large, noisy or high-dimensional data, best with early stopping.  It promises no decrease
@@ -99,6 +102,7 @@ class MiniBatch:
     synchronised = True
     separated = None
     init = "normalised-small"
+    state_names = ("theta", "velocity", "average", "metrics", "count")
     supports = ("alpha", "sample_weight", "label_smoothing", "batch_size", "regression")
 
     def __init__(
@@ -206,6 +210,10 @@ class MiniBatch:
                 "multiplies the weights by 1 minus it"
             )
         return 1.0 - self.rate * decay
+
+    def resume(self, problem: Problem, state: State, found: Mapping[str, Any]) -> None:
+        """Take over a state after `start`."""
+        self.load_state_dict(found)
 
     def step(self, problem: Problem, state: State) -> list[Step]:
         """Do one epoch in place; the state receives the averaged weights."""

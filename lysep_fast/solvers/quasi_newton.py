@@ -11,7 +11,9 @@ leave the working set; the full data decides whether a step stays.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from ..parts.parameters import Parameters
 from ..parts.passes import Batch, Evaluation, GradientPass, evaluate, gradient_pass
 from ..parts.working_set import doubtful_samples
 from ..state import State
+from ..stateful import Stateful
 from ..validation import check_integer, check_number
 
 __all__ = ["QuasiNewton"]
@@ -39,7 +42,7 @@ class _Point:
     slope: float = 0.0
 
 
-class QuasiNewton:
+class QuasiNewton(Stateful):
     """Full-batch quasi-Newton steps with layer Gram matrices as the metric.
 
     The mean cross-entropy over all training samples, of smoothed targets if there is label
@@ -79,6 +82,18 @@ class QuasiNewton:
     separated = None
     init = "normalised"
     supports = ("alpha", "sample_weight", "label_smoothing", "regression")
+    state_names = (
+        "memory",
+        "damping",
+        "doubt",
+        "evaluation",
+        "objective",
+        "age",
+        "checkpoint",
+        "chosen",
+        "scale",
+        "warming",
+    )
 
     def __init__(
         self,
@@ -119,11 +134,21 @@ class QuasiNewton:
         self.floor = problem.loss.floor * problem.objective.mean_weight
         self.age, self.checkpoint = 0, self.objective
         self.batch, self.scale, self.warming = self.all, 1.0, False
+        self.chosen: np.ndarray | None = None
         size = max(int(self.first_share * n), min(n, 512))
         if size < 0.9 * n:
             chosen = np.sort(problem.rng.choice(n, size, replace=False))
             self._choose(problem, chosen, scale=n / size)
             self.warming = True
+
+    def resume(self, problem: Problem, state: State, found: Mapping[str, Any]) -> None:
+        """Take over a state after `start`; the first step repeats the pass at its origin."""
+        self.chosen = None
+        self.load_state_dict(found)
+        self.parameters = Parameters.pack(problem.network, state.W, state.b)
+        self.batch = self.all
+        self._choose(problem, self.chosen, self.scale)
+        self.point = None
 
     def step(self, problem: Problem, state: State) -> list[Step]:
         """Take one step in place; restore the weights if the loss over all samples rose."""
@@ -265,7 +290,7 @@ class QuasiNewton:
 
     def _choose(self, problem: Problem, chosen: np.ndarray | None, scale: float = 1.0) -> None:
         """Go on with the chosen samples, None for all; their losses count `scale` times."""
-        former, self.scale = self.batch, scale
+        former, self.scale, self.chosen = self.batch, scale, chosen
         if chosen is None:
             self.batch = self.all
         else:
