@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import numbers
 import warnings
 from collections.abc import Mapping
@@ -126,6 +127,8 @@ class NetworkEstimator(BaseEstimator):
         arguments = self.get_params(deep=False)
         for name in _OWN:
             arguments.pop(name, None)
+        # A solver object is a parameter: training with it would change it.
+        arguments["solver"] = copy.deepcopy(arguments["solver"])
         return dict(arguments)
 
     def _first_rows(self, X: Any) -> Any:
