@@ -131,6 +131,20 @@ def test_parts_in_other_units_do_not_upset_the_memory(blobs):
     assert losses[-1] < 0.5 * losses[0] if JIT_ENABLED else np.all(np.isfinite(losses))
 
 
+def test_the_last_move_is_taken_over_in_the_unit_of_the_targets(blobs):
+    X, y = targets(blobs, "squared-error")
+    solver, options = (
+        OnlineMiniBatch(batch_size=8),
+        {"loss": "squared-error", "target_unit": 300.0},
+    )
+    former = fit(X, y, solver=solver, max_iter=1, **options)
+    other = OnlineMiniBatch(solver.memory, batch_size=8)
+    fit(X, y, solver=other, init=former, max_iter=0, **(options | {"target_unit": 600.0}))
+    assert np.any(solver.velocity[-1])
+    np.testing.assert_allclose(other.velocity[-1], solver.velocity[-1] / 2)
+    np.testing.assert_array_equal(other.velocity[1], solver.velocity[1])
+
+
 def test_the_unit_of_the_targets_can_be_given(blobs):
     X, y = targets(blobs, "squared-error")
     spread = float(np.std(y))
@@ -157,8 +171,13 @@ def test_an_unusable_unit_is_named(blobs, options, message):
         fit(*blobs, **options)
 
 
-def test_auto_leaves_very_uneven_weights_to_the_mini_batches():
+def test_auto_leaves_very_uneven_weights_to_the_mini_batches(blobs):
     uneven, even = np.array([1e-4, 1.0, 0.0]), np.array([1e-2, 1.0, 0.0])
     for loss in LOSSES:
         assert choose_solver(3000, 2, loss, uneven) == "mini-batch"
         assert choose_solver(3000, 2, loss, even) == "quasi-newton"
+    X, y = blobs
+    for lightest, solver in ((1e-4, "mini-batch"), (1e-2, "quasi-newton")):
+        weights = np.where(y == 0, 1.0, lightest)
+        (step,) = fit(X, y, sample_weight=weights, max_iter=1).history[-1].steps
+        assert step.method == solver
