@@ -208,3 +208,32 @@ class Result:
             outputs = self._outputs(X)
             return outputs[:, 0] if self.flat else outputs
         return np.argmax(self.decision_function(X), axis=1)
+
+    def copy_weights(
+        self, network: Network, dtype: np.dtype
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return copies of weights and biases, to train a network of this architecture on.
+
+        Raises
+        ------
+        ValueError
+            If `network` is another one, or the arrays do not have its shapes.
+        """
+        for part in ("layers", "features", "output_bias"):
+            own, wanted = getattr(self.network, part), getattr(network, part)
+            if own != wanted:
+                raise ValueError(
+                    f"init is the result of another network: its {part} are {own}, but {wanted} "
+                    "are asked for; keep architecture and data as they were, or start afresh "
+                    "with init=None (warm_start=False in an estimator)"
+                )
+        W, b = ([np.array(a, dtype, order="C") for a in arrays] for arrays in (self.W, self.b))
+        shapes = [layer.weight_shape for layer in network.layers]
+        if [w.shape for w in W[1:]] != shapes or [v.shape for v in b[1:]] != [
+            s[:1] for s in shapes
+        ]:
+            raise ValueError(
+                f"init.W and init.b have the shapes {[a.shape for a in W[1:] + b[1:]]}, but the "
+                f"network needs {shapes} and one bias per row"
+            )
+        return W, b

@@ -44,6 +44,7 @@ class Targets:
         n_classes: int | None,
         label_smoothing: float | None,
         output_bias: bool,
+        unit: float | None = None,
     ) -> Targets:
         """Return the targets of the named loss.
 
@@ -53,7 +54,14 @@ class Targets:
             If they, or an argument that goes with them, are not as `lysep_fast.train` says.
         """
         check_choice(loss, "loss", LOSSES)
+        if unit is not None:
+            check_number(unit, "target_unit", 0.0, exclusive=True)
         if loss == CrossEntropy.name:
+            if unit is not None:
+                raise ValueError(
+                    f"target_unit={unit!r} belongs to numbers, but loss={loss!r} has classes as "
+                    "targets; leave it out, or choose loss='squared-error'"
+                )
             labels, n_classes = check_labels(y, len(X), n_classes)
             if label_smoothing is not None:
                 check_number(label_smoothing, "label_smoothing", 0.0, 0.999)
@@ -66,7 +74,7 @@ class Targets:
                     "targets; leave it out, or choose loss='cross-entropy'"
                 )
         T, c = check_targets(y, len(X), X.dtype), check_weights(sample_weight, X)
-        squared = SquaredError.standardised(T, c, X.dtype, centre=output_bias)
+        squared = SquaredError.standardised(T, c, X.dtype, centre=output_bias, unit=unit)
         return cls(squared, np.zeros(len(X), np.int64), np.ndim(y) == 1)
 
     def hold_out(self, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

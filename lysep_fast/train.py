@@ -53,7 +53,7 @@ def train(
     solver_options: dict[str, Any] | None = None,
     weights: str = "frobenius",
     output_bias: bool | None = None,
-    init: str | None = None,
+    init: str | Result | None = None,
     alpha: float = 0.0,
     sample_weight: Any = None,
     label_smoothing: float | None = None,
@@ -62,6 +62,7 @@ def train(
     early_stopping: bool = False,
     validation_fraction: float = 0.1,
     n_classes: int | None = None,
+    target_unit: float | None = None,
     max_iter: int = 200,
     tol: float = 1e-4,
     n_iter_no_change: int = 10,
@@ -119,10 +120,12 @@ def train(
     output_bias : bool, optional
         Whether the output layer has a bias; default False for a classifier (the paper's has
         none), True for a regression, whose targets need not be centred then.
-    init : {"uniform", "orthogonal", "normalised"}, optional
+    init : {"uniform", "orthogonal", "normalised"} or Result, optional
         Initial weights, by default those that suit the solver: ``"uniform"`` in
         +-1/sqrt(fan_in) for the paper's algorithm, ``"normalised"`` (orthogonal, then every
-        hidden neuron scaled and shifted over the data) for the others.
+        hidden neuron scaled and shifted over the data) for the others.  A `Result` of a network
+        of the same architecture trains on from its weights, which are copied; the solver starts
+        afresh.
     alpha : float, default 0.0
         Weight decay: ``alpha/2 sum_l ||W_l||^2`` is added to the mean cross-entropy, for
         ``"alternating"`` to F.  The history reports F without it; ``F + penalty`` never rises,
@@ -144,7 +147,10 @@ def train(
     validation_fraction : float, default 0.1
         See `early_stopping`.
     n_classes : int, optional
-        Number of classes K; default ``max(y) + 1``.
+        Number of classes K, of which y may lack some; default ``max(y) + 1``.
+    target_unit : float, optional
+        For numbers: unit in which a regression sees its targets; default the root of their mean
+        variance.  Give it when y is a small part of the data.
     max_iter : int, default 200
         Largest number of sweeps.
     tol : float, default 1e-4
@@ -213,12 +219,13 @@ def train(
         n_classes=n_classes,
         label_smoothing=label_smoothing,
         output_bias=output_bias,
+        unit=target_unit,
     )
     bound = targets.loss
     hidden = check_widths(hidden_layer_sizes)
     activation = check_activation(activation)
     check_choice(weights, "weights", CONVOLUTION_NORMS if convolutions.channels else NORMS)
-    if init is not None:
+    if init is not None and not isinstance(init, Result):
         check_choice(init, "init", INIT_CHOICES)
     check_number(alpha, "alpha", 0.0)
     check_number(validation_fraction, "validation_fraction", 0.0, 1.0, exclusive=True)
@@ -232,7 +239,9 @@ def train(
     check_flag(early_stopping, "early_stopping")
     check_integer(verbose, "verbose", minimum=0)
     if isinstance(solver, str) and solver == "auto":
-        solver = "mini-batch" if convolutions.channels else choose_solver(len(X), X.shape[1], loss)
+        solver = "mini-batch"
+        if not convolutions.channels:
+            solver = choose_solver(len(X), X.shape[1], loss, bound.sample_weight)
     checkpoints = Checkpoints(checkpoint, checkpoint_every, checkpoint_errors, resume)
     method = _method(solver, solver_options, batch_size=batch_size, refresh_every=refresh_every)
     _check_support(
@@ -263,7 +272,7 @@ def train(
             "output_bias": output_bias,
             "convolutions": vars(convolutions),
             "weights": weights,
-            "init": init,
+            "init": digest(*init.W, *init.b) if isinstance(init, Result) else init,
             "alpha": float(alpha),
             "validation_fraction": float(validation_fraction) if early_stopping else None,
             "tol": float(tol),
@@ -280,8 +289,12 @@ def train(
         X, bound = np.ascontiguousarray(X[kept]), bound.take(kept)
     # Overflow is not a warning but a status: the loop looks at the loss after every sweep.
     with Team(n_threads) as team, np.errstate(over="ignore", invalid="ignore"):
-        init = init or choose_init(method, X.shape[1], loss)
-        W, b = initial_weights(network, X, rng, init, bound.sample_weight)
+        if isinstance(init, Result):
+            W, b = init.copy_weights(network, X.dtype)
+            bound.prepare(W, b)
+        else:
+            init = init or choose_init(method, X.shape[1], loss)
+            W, b = initial_weights(network, X, rng, init, bound.sample_weight)
         result = Result(network, W, b, n_threads=n_threads, loss=loss, flat=targets.flat)
         problem = Problem(
             network, bound, X, team, weights, alpha=alpha, rng=rng, has_validation=early_stopping

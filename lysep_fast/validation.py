@@ -94,7 +94,7 @@ def check_labels(y: Any, n_samples: int, n_classes: int | None = None) -> tuple[
     ------
     ValueError
         If y is not one-dimensional, of another length than X, not made of integers
-        ``0..n_classes-1``, or holds a single class.
+        ``0..n_classes-1``, or holds a single class while `n_classes` is not given.
     TypeError
         If y is not integer-valued.
     """
@@ -134,8 +134,11 @@ def check_labels(y: Any, n_samples: int, n_classes: int | None = None) -> tuple[
     if smallest < 0:
         raise ValueError(f"y must hold class indices from 0, got {smallest}")
     if n_classes is None:
-        if largest == 0:
-            raise ValueError("y holds one class only, 0; training needs samples of at least two")
+        if smallest == largest:
+            raise ValueError(
+                f"y holds one class only, {smallest}; training needs samples of at least two, or "
+                "the number of all classes in n_classes"
+            )
         if largest >= 2 * len(labels) + 1000:
             raise ValueError(
                 f"y has the class index {largest} for {len(labels)} samples; map the labels to "
@@ -144,10 +147,6 @@ def check_labels(y: Any, n_samples: int, n_classes: int | None = None) -> tuple[
         n_classes = largest + 1
     elif largest >= n_classes:
         raise ValueError(f"y must be below n_classes={n_classes}, got {largest}")
-    if smallest == largest:
-        raise ValueError(
-            f"y holds one class only, {smallest}; training needs samples of at least two"
-        )
     return labels, n_classes
 
 

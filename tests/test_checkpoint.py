@@ -331,6 +331,17 @@ def test_another_run_is_refused_and_what_differs_is_named(other, words, tmp_path
         go(run, resume=path, **other)
 
 
+def test_training_that_started_from_a_result_goes_on_with_the_same_start_only(tmp_path):
+    run, path = DENSE | {"solver": "mini-batch"}, tmp_path / "c.npz"
+    first, other = (go(run, max_iter=1, random_state=seed)[0] for seed in (1, 2))
+    whole = go(run, init=first)[0]
+    go(run, init=first, max_iter=2, checkpoint=path)
+    for w, v in zip(go(run, init=first, resume=path)[0].W, whole.W, strict=True):
+        np.testing.assert_array_equal(w, v)
+    with pytest.raises(ValueError, match="belongs to another run: init holds other values"):
+        go(run, init=other, resume=path)
+
+
 @pytest.mark.parametrize(
     ("other", "words"),
     [

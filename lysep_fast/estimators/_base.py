@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import numbers
 import os
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,36 +23,71 @@ except ImportError as error:
     ) from error
 
 from ..files.estimators import save_estimator
-from ..result import Result, Status
+from ..result import HistoryRow, Result, Status
+from ..solvers import OnlineMiniBatch, make_solver
+from ..solvers.online import Memory
 from ..train import train
+from ..validation import check_flag
 
 __all__ = ["NetworkEstimator"]
+
+#: Parameters of the estimators that `train` does not have.
+_OWN = ("class_weight", "random_state", "warm_start")
+#: Solvers of `partial_fit` that go on from part to part.
+_ONLINE = ("auto", "mini-batch")
 
 
 class NetworkEstimator(BaseEstimator):
     """Estimator whose parameters are arguments of `lysep_fast.train` by the same names."""
 
     random_state: Any
+    warm_start: bool
+    early_stopping: bool
 
-    def _train(self, X: np.ndarray, y: np.ndarray, sample_weight: Any, **more: Any) -> None:
-        """Train on checked data and set the attributes that do not depend on the task."""
-        arguments = self._arguments()
-        random_state = check_random_state(arguments.pop("random_state"))
-        result: Result = train(
+    def _former(self, partial: bool) -> Result | None:
+        """Return the result that a fit goes on from, None if it starts afresh."""
+        check_flag(self.warm_start, "warm_start")
+        if partial and self.early_stopping:
+            raise ValueError(
+                f"early_stopping={self.early_stopping!r} does not go with partial_fit, which sees "
+                "a part of the data only; set it to False, or use fit"
+            )
+        former: Result | None = getattr(self, "result_", None)
+        return former if partial or self.warm_start else None
+
+    def _train(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        sample_weight: Any,
+        former: Result | None,
+        *,
+        partial: bool,
+        **more: Any,
+    ) -> None:
+        """Train on checked data and set the attributes that do not depend on the task.
+
+        To be called by `fit` itself, so that its warning points at the caller of `fit`.
+        """
+        arguments = self._arguments() | more
+        if former is not None:
+            arguments["init"] = former
+        if former is None or not partial:
+            self._random, self._memory = check_random_state(self.random_state), None
+        if partial:
+            arguments = _one_sweep(arguments, len(X), self._memory)
+        result = train(
             X,
             y,
             sample_weight=sample_weight,
-            random_state=random_state.randint(np.iinfo(np.int32).max),
-            **more,
+            random_state=self._random.randint(np.iinfo(np.int32).max),
             **arguments,
         )
         self.result_ = result
-        self.n_iter_ = result.n_iter
-        self.loss_curve_ = [row.loss for row in result.history[1:]]
-        self.separated_loss_curve_ = [row.separated_loss for row in result.history[1:]]
-        self.validation_loss_curve_ = [row.validation_loss for row in result.history[1:]]
-        self.bound_constant_ = result.bound_constant
-        if result.status in (Status.MAX_ITER, Status.NOT_FINITE):
+        if partial:
+            self._memory = getattr(arguments["solver"], "memory", None)
+        self._record(result, afresh=former is None)
+        if not partial and result.status in (Status.MAX_ITER, Status.NOT_FINITE):
             warnings.warn(
                 f"{type(self).__name__} stopped after {result.n_iter} sweeps: {result.message}",
                 ConvergenceWarning,
@@ -70,6 +108,24 @@ class NetworkEstimator(BaseEstimator):
         check_is_fitted(self, "result_")
         save_estimator(self, path)
 
+    def _record(self, result: Result, *, afresh: bool) -> None:
+        """Set what is read after a fit; the curves go on where training did."""
+        if afresh:
+            self.loss_curve_: list[float] = []
+            self.separated_loss_curve_: list[float] = []
+            self.validation_loss_curve_: list[float] = []
+            self.validation_scores_: list[float] = []
+        rows = result.history[1:]
+        self.n_iter_ = result.n_iter
+        self.loss_curve_ += [row.loss for row in rows]
+        self.separated_loss_curve_ += [row.separated_loss for row in rows]
+        self.validation_loss_curve_ += [row.validation_loss for row in rows]
+        self.validation_scores_ += [_validation_score(row) for row in rows]
+        kept = result.history[result.best_iter]
+        self.best_loss_ = kept.loss
+        self.best_validation_score_ = _validation_score(kept)
+        self.bound_constant_ = result.bound_constant
+
     @property
     def coefs_(self) -> list[np.ndarray]:
         """Weights of shape (fan_in, fan_out), layer by layer."""
@@ -84,11 +140,26 @@ class NetworkEstimator(BaseEstimator):
 
     def _arguments(self) -> dict[str, Any]:
         """Return the parameters as arguments of `lysep_fast.train`."""
-        return dict(self.get_params(deep=False))
+        arguments = self.get_params(deep=False)
+        for name in _OWN:
+            arguments.pop(name, None)
+        # A solver object is a parameter: training with it would change it.
+        arguments["solver"] = copy.deepcopy(arguments["solver"])
+        return dict(arguments)
+
+    def _first_rows(self, X: Any) -> Any:
+        """Return X with one row per sample, before a network is there; images override it."""
+        return X
 
     def _rows(self, X: Any) -> Any:
         """Return X with one row per sample; images override it."""
         return X
+
+    def _training_data(self, X: Any, y: Any, former: Result | None, **more: Any) -> Any:
+        """Return X and y, checked against those of the former result if there is one."""
+        rows = self._first_rows(X) if former is None else self._rows(X)
+        dtype = (np.float64, np.float32) if former is None else former.W[1].dtype
+        return validate_data(self, rows, y, dtype=dtype, reset=former is None, **more)
 
     def _checked(self, X: Any) -> np.ndarray:
         """Return the inputs of a prediction, checked against those of the training."""
@@ -97,3 +168,24 @@ class NetworkEstimator(BaseEstimator):
             self, self._rows(X), dtype=(np.float64, np.float32), reset=False
         )
         return checked
+
+
+def _one_sweep(arguments: dict[str, Any], n_samples: int, memory: Memory | None) -> dict[str, Any]:
+    """Return the arguments of `train` for one sweep over a part of the data."""
+    own: dict[str, Any] = {"max_iter": 1}
+    if isinstance(arguments["batch_size"], numbers.Integral):
+        own["batch_size"] = min(arguments["batch_size"], n_samples)
+    arguments = arguments | own
+    if not isinstance(arguments["solver"], str) or arguments["solver"] not in _ONLINE:
+        return arguments
+    options = arguments["solver_options"]
+    if isinstance(options, Mapping | None):
+        subsets = {name: arguments.pop(name, None) for name in ("batch_size", "refresh_every")}
+        options = {**(options or {}), **{k: v for k, v in subsets.items() if v is not None}}
+    make_solver("mini-batch", options)  # which says what is wrong with them
+    return arguments | {"solver": OnlineMiniBatch(memory, **options), "solver_options": None}
+
+
+def _validation_score(row: HistoryRow) -> float:
+    """Return the accuracy or R^2 on held-out samples, NaN if there are none."""
+    return row.validation_accuracy if np.isnan(row.validation_r2) else row.validation_r2

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..images import image_rows, is_images, rows_like
-from ..result import HistoryRow
+from ..result import HistoryRow, Result
 from ._classifier import NetworkClassifier
 
 __all__ = ["LySepConvClassifier"]
@@ -55,6 +55,9 @@ class LySepConvClassifier(NetworkClassifier):
     label_smoothing : float, optional
         Share of every target that is spread over all classes; default what suits the solver.
         Reported losses are never smoothed.
+    class_weight : dict or "balanced", optional
+        Weights by label, which multiply the sample weights; labels that a dict leaves out have 1.
+        ``"balanced"`` gives every class the same total weight.
     early_stopping : bool, default False
         Hold out `validation_fraction` of every class, stop when its cross-entropy has not
         improved for `n_iter_no_change` sweeps, and keep the best iterate.
@@ -69,6 +72,9 @@ class LySepConvClassifier(NetworkClassifier):
         See `tol`.
     random_state : int, RandomState instance or None, default None
         Seed of the initial weights.
+    warm_start : bool, default False
+        Whether `fit` goes on from the weights of its last call, which had the same architecture
+        and classes.  The solver starts afresh, with the parameters as they are now.
     n_threads : int, optional
         Threads for kernels and BLAS; default all CPUs.  Results do not depend on it.
     verbose : int, default 0
@@ -82,17 +88,24 @@ class LySepConvClassifier(NetworkClassifier):
         Class labels.
     n_features_in_ : int
         Number of features seen in `fit`.
+    feature_names_in_ : ndarray of str
+        Names of the features, if X had any.
     loss_curve_ : list of float
         Cross-entropy of the true network on the training data after every sweep.
     separated_loss_curve_ : list of float
         LS = sqrt(F) after every sweep, without the penalty of `alpha`.
     validation_loss_curve_ : list of float
         Cross-entropy of the held-out samples after every sweep; NaN without early stopping.
+    validation_scores_ : list of float
+        Accuracy on the held-out samples after every sweep; NaN without early stopping.
+    best_loss_, best_validation_score_ : float
+        Loss and validation score of the weights that were kept.
     bound_constant_ : float
         C of ``loss_curve_[k] <= C * separated_loss_curve_[k]``; not promised for
         ``"alternating"`` with label smoothing, where F is made of smoothed losses.
     n_iter_ : int
-        Number of sweeps done.
+        Number of sweeps done in the last call; the curves go on over all calls since a fresh
+        start.
     coefs_, intercepts_ : list of ndarray
         Weights of shape (fan_in, fan_out) and biases, layer by layer.
     result_ : lysep_fast.Result
@@ -128,12 +141,14 @@ class LySepConvClassifier(NetworkClassifier):
         init: str | None = None,
         alpha: float = 0.0,
         label_smoothing: float | None = None,
+        class_weight: Any = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         max_iter: int = 200,
         tol: float = 1e-4,
         n_iter_no_change: int = 10,
         random_state: Any = None,
+        warm_start: bool = False,
         n_threads: int | None = None,
         verbose: int = 0,
         callback: Callable[[HistoryRow], bool | None] | None = None,
@@ -154,31 +169,21 @@ class LySepConvClassifier(NetworkClassifier):
         self.init = init
         self.alpha = alpha
         self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.max_iter = max_iter
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
+        self.warm_start = warm_start
         self.n_threads = n_threads
         self.verbose = verbose
         self.callback = callback
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LySepConvClassifier:
-        """Train on images X, labels y and optional sample weights of shape (n,).
-
-        Raises
-        ------
-        ValueError
-            If the data or a parameter is unusable; the message names it.
-        """
-        self._shape = None
-        if is_images(X):
-            self._shape = image_rows(X, self.image_shape)[1]
-        super().fit(X, y, sample_weight)
-        # What predictions are for, also when rows of pixels were given.
-        self._shape = getattr(self.result_.network.layer(1), "image_shape", None)
-        return self
+    def _first_rows(self, X: Any) -> Any:
+        self._shape = image_rows(X, self.image_shape)[1] if is_images(X) else None
+        return self._rows(X)
 
     def _rows(self, X: Any) -> Any:
         """Return images as rows; they need the shape of the training images."""
@@ -187,6 +192,11 @@ class LySepConvClassifier(NetworkClassifier):
     def _arguments(self) -> dict[str, Any]:
         """Return the arguments of `train`: rows of pixels need the shape they came from."""
         arguments = super()._arguments()
-        if self._shape is not None:
+        if arguments["image_shape"] is None:
             arguments["image_shape"] = self._shape
         return arguments
+
+    def _record(self, result: Result, *, afresh: bool) -> None:
+        super()._record(result, afresh=afresh)
+        # What predictions are for, also when rows of pixels were given.
+        self._shape = getattr(result.network.layer(1), "image_shape", None)

@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from ..losses import SquaredError
 from ..result import HistoryRow
+from ..validation import check_targets, check_weights
 from ._base import NetworkEstimator  # first: it says what is missing without scikit-learn
 
 # isort: split
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import validate_data
+from sklearn.preprocessing import StandardScaler
 
 __all__ = ["LySepRegressor"]
+
+_LOSS = SquaredError.name
 
 
 class LySepRegressor(RegressorMixin, NetworkEstimator):
@@ -60,6 +64,9 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
         See `tol`.
     random_state : int, RandomState instance or None, default None
         Seed of the initial weights.
+    warm_start : bool, default False
+        Whether `fit` goes on from the weights of its last call, which had the same architecture.
+        The solver starts afresh, with the parameters as they are now.
     n_threads : int, optional
         Threads for kernels and BLAS; default all CPUs.  Results do not depend on it.
     verbose : int, default 0
@@ -71,6 +78,8 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
     ----------
     n_features_in_ : int
         Number of features seen in `fit`.
+    feature_names_in_ : ndarray of str
+        Names of the features, if X had any.
     loss_curve_ : list of float
         Mean squared error of the true network on the training data after every sweep, summed over
         the outputs: with one output twice that of scikit-learn's MLPRegressor.
@@ -78,10 +87,15 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
         LS = sqrt(F) after every sweep, without the penalty of `alpha`.
     validation_loss_curve_ : list of float
         The same of the held-out samples after every sweep; NaN without early stopping.
+    validation_scores_ : list of float
+        R^2 on the held-out samples after every sweep; NaN without early stopping.
+    best_loss_, best_validation_score_ : float
+        Loss and validation score of the weights that were kept.
     bound_constant_ : float
         C of ``sqrt(loss_curve_[k]) <= C * separated_loss_curve_[k]``.
     n_iter_ : int
-        Number of sweeps done.
+        Number of sweeps done in the last call; the curves go on over all calls since a fresh
+        start.
     coefs_, intercepts_ : list of ndarray
         Weights of shape (fan_in, fan_out) and biases, layer by layer.
     result_ : lysep_fast.Result
@@ -115,6 +129,7 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
         tol: float = 1e-4,
         n_iter_no_change: int = 10,
         random_state: Any = None,
+        warm_start: bool = False,
         n_threads: int | None = None,
         verbose: int = 0,
         callback: Callable[[HistoryRow], bool | None] | None = None,
@@ -134,6 +149,7 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
+        self.warm_start = warm_start
         self.n_threads = n_threads
         self.verbose = verbose
         self.callback = callback
@@ -141,16 +157,52 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LySepRegressor:
         """Train on X of shape (n, d), targets y of shape (n,) or (n, K), and sample weights.
 
+        With ``warm_start=True`` training goes on from the weights of the last call.
+
         Raises
         ------
         ValueError
             If the data or a parameter is unusable; the message names it.
         """
-        X, y = validate_data(
-            self, X, y, dtype=(np.float64, np.float32), multi_output=True, y_numeric=True
-        )
-        self._train(X, y, sample_weight, loss="squared-error")
+        former = self._former(partial=False)
+        X, y = self._training_data(X, y, former, multi_output=True, y_numeric=True)
+        self._spread = StandardScaler()
+        self._unit(X, y, sample_weight)
+        self._train(X, y, sample_weight, former, partial=False, loss=_LOSS)
         return self
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> LySepRegressor:
+        """Go on with one sweep over a part of the data, from the weights as they are.
+
+        For the mini-batch solver, which ``solver="auto"`` stands for here, a sweep is one pass in
+        small steps.  The other solvers do one sweep of their own, which takes little account of
+        the parts before.  Targets are scaled by the spread of all that were seen so far.
+
+        Parameters
+        ----------
+        X, y : array-like
+            A part of the data, as for `fit`.
+        sample_weight : array-like, shape (n,), optional
+            Weights of the samples beside each other; every part is scaled to mean 1.
+
+        Raises
+        ------
+        ValueError
+            If the data or a parameter is unusable; the message names it.
+        """
+        former = self._former(partial=True)
+        X, y = self._training_data(X, y, former, multi_output=True, y_numeric=True)
+        if former is None:
+            self._spread = StandardScaler()
+        unit = self._unit(X, y, sample_weight)
+        self._train(X, y, sample_weight, former, partial=True, loss=_LOSS, target_unit=unit)
+        return self
+
+    def _unit(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> float | None:
+        """Return the spread of all targets so far, with these; None if they are all the same."""
+        T = check_targets(y, len(X), X.dtype)
+        self._spread.partial_fit(T, None, check_weights(sample_weight, X))
+        return float(np.sqrt(np.mean(self._spread.var_))) or None
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the predictions, in the shape of the targets: (n,) or (n, K)."""

@@ -79,6 +79,10 @@ class Loss(ABC):
         """Fold into the output layer (in place) what was done to the targets for training."""
         return
 
+    def prepare(self, W: list[np.ndarray], b: list[np.ndarray]) -> None:
+        """Take out of the output layer (in place) what `restore` folds into it."""
+        return
+
     # --- sample losses, not weighted ----------------------------------------------------------
 
     @abstractmethod

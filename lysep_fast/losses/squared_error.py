@@ -46,7 +46,13 @@ class SquaredError(Loss):
 
     @classmethod
     def standardised(
-        cls, T: np.ndarray, sample_weight: np.ndarray | None, dtype: Any, *, centre: bool
+        cls,
+        T: np.ndarray,
+        sample_weight: np.ndarray | None,
+        dtype: Any,
+        *,
+        centre: bool,
+        unit: float | None = None,
     ) -> SquaredError:
         """Return the loss of targets of mean 0 and mean variance 1 over the outputs.
 
@@ -63,15 +69,18 @@ class SquaredError(Loss):
             That of the inputs.
         centre : bool
             Whether the output layer has a bias, which takes up the mean.
+        unit : float, optional
+            The unit, if it is known.
         """
         mean = np.average(T, axis=0, weights=sample_weight)
         away = T - mean
         size = float(np.max(np.abs(away)))
-        unit = 1.0
         # Less than that is the rounding of the mean.
-        if size > 8.0 * np.finfo(np.float64).eps * float(np.max(np.abs(T))):
+        varies = size > 8.0 * np.finfo(np.float64).eps * float(np.max(np.abs(T)))
+        if unit is None and varies:
             squares = np.average(np.square(away / size), axis=0, weights=sample_weight)
-            unit = size * float(np.sqrt(np.mean(squares))) or 1.0
+            unit = size * float(np.sqrt(np.mean(squares)))
+        unit = unit or 1.0
         loss = cls(np.ascontiguousarray((away if centre else T) / unit, dtype), sample_weight)
         loss.unit = unit
         if centre:
@@ -82,6 +91,11 @@ class SquaredError(Loss):
         """Fold unit and mean into the output layer (in place), which is exact."""
         W[-1] *= W[-1].dtype.type(self.unit)
         b[-1][:] = self.unit * b[-1].astype(np.float64) + self.mean
+
+    def prepare(self, W: list[np.ndarray], b: list[np.ndarray]) -> None:
+        """Take unit and mean out of the output layer (in place), up to rounding errors."""
+        W[-1] /= W[-1].dtype.type(self.unit)
+        b[-1][:] = (b[-1].astype(np.float64) - self.mean) / self.unit
 
     def take(self, rows: Any) -> SquaredError:
         """Return the loss of a subset of the samples, given by a slice or by indices."""

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
+
 from ..blocks import Step
 from ..objective import Problem, SeparatedLoss
 from ..parts.passes import Evaluation
@@ -21,6 +23,8 @@ __all__ = ["SOLVERS", "Solver", "choose_init", "choose_solver", "make_solver"]
 AUTO_FLAT, AUTO_FEW = (3, 10_000), (20, 199)
 #: Fewest samples in a plane for a regression by quasi-newton.
 AUTO_PLANE = 1000
+#: Largest ratio of sample weights.
+AUTO_RATIO = 1e3
 
 
 class Solver(Protocol):
@@ -67,7 +71,12 @@ SOLVERS: dict[str, type[Any]] = {
 }
 
 
-def choose_solver(n_samples: int, n_features: int, loss: str = "cross-entropy") -> str:
+def choose_solver(
+    n_samples: int,
+    n_features: int,
+    loss: str = "cross-entropy",
+    sample_weight: np.ndarray | None = None,
+) -> str:
     """Return the solver that ``"auto"`` stands for.
 
     Full-batch quasi-Newton steps win in two or three dimensions, where boundaries are sharp, and
@@ -75,7 +84,14 @@ def choose_solver(n_samples: int, n_features: int, loss: str = "cross-entropy") 
     noise.  Noisy numbers are fitted sooner than noisy classes: a regression takes them on a line,
     and in a plane from 1000 samples on.  The limits are measured (docs/how_to_choose.md,
     bench/bench_regression.py).
+
+    Sample weights are a trade-off, and a training loss near zero leaves none: quasi-Newton steps
+    end up fitting the lightest samples too, so where they should hardly count they are not taken.
     """
+    if sample_weight is not None:
+        present = sample_weight[sample_weight > 0.0]
+        if np.max(present) > AUTO_RATIO * np.min(present):
+            return "mini-batch"
     if loss != "cross-entropy":
         most = AUTO_FLAT[1]
         dense = n_features == 1 or (n_features == 2 and n_samples >= AUTO_PLANE)

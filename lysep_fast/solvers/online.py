@@ -1,0 +1,100 @@
+"""Mini-batch steps over data that come in parts: each part goes on where the last one ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..blocks import Step
+from ..objective import Problem
+from ..parts.batch_pass import pack_homogeneous, unpack_homogeneous
+from ..state import State
+from .mini_batch import MiniBatch
+
+__all__ = ["Memory", "OnlineMiniBatch"]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a part of the data leaves for the next, beside the average iterate, its result.
+
+    Attributes
+    ----------
+    W, b : list of ndarray
+        The iterate itself, in the units of the targets as given.
+    velocity : list of ndarray
+        Last move of every layer.
+    unit : float
+        Unit of the targets in which the velocity is.
+    metrics : dict of int to tuple
+        By layer: averaged Gram matrix, number of Gram matrices in it, inverse, next renewal.
+    counts : tuple of int
+        Steps done, iterates averaged, and steps since the last one was.
+    """
+
+    W: list[np.ndarray]
+    b: list[np.ndarray]
+    velocity: list[np.ndarray]
+    unit: float
+    metrics: dict[int, tuple[np.ndarray, int, np.ndarray, int]]
+    counts: tuple[int, int, int]
+
+
+class OnlineMiniBatch(MiniBatch):
+    """Mini-batch solver that goes on from the memory of a run on other samples.
+
+    Velocity, metric and average need tens of steps to be worth something: on parts of a few
+    hundred samples, a solver that starts afresh on each of them does not get far.
+
+    Parameters
+    ----------
+    memory : Memory, optional
+        Of a run with the same network and dtype, whose result the new run starts from; replaced
+        after every epoch.
+    **options
+        Those of `MiniBatch`.
+    """
+
+    def __init__(self, memory: Memory | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.memory = memory
+
+    def start(self, problem: Problem, state: State) -> None:
+        """Lay out the run, then take over the memory if there is one."""
+        super().start(problem, state)
+        memory = self.memory
+        if memory is None:
+            return
+        self.average.value[:] = self.theta
+        W, b = ([a.copy() for a in arrays] for arrays in (memory.W, memory.b))
+        problem.loss.prepare(W, b)
+        self.theta[:] = pack_homogeneous(problem.network, W, b)[0]
+        for own, left in zip(self.velocity, memory.velocity, strict=True):
+            own[:] = left
+        self.velocity[-1] *= self.theta.dtype.type(memory.unit / problem.loss.unit)
+        for l, (gram, count, inverse, renewal) in memory.metrics.items():
+            metric = self.metrics[l]
+            metric.average.value[:], metric.average.count = gram, count
+            metric.inverse[:], metric._next = inverse, renewal
+        self.count, self.average.count, self.average._age = memory.counts
+
+    def step(self, problem: Problem, state: State) -> list[Step]:
+        """Do one epoch in place, and remember where it ended."""
+        steps = super().step(problem, state)
+        W, b = ([np.empty_like(a) for a in arrays] for arrays in (state.W, state.b))
+        unpack_homogeneous(self.layers, W, b)
+        problem.loss.restore(W, b)
+        self.memory = Memory(
+            W,
+            b,
+            [v.copy() for v in self.velocity],
+            problem.loss.unit,
+            {
+                l: (m.average.value.copy(), m.average.count, m.inverse.copy(), m._next)
+                for l, m in self.metrics.items()
+            },
+            (self.count, self.average.count, self.average._age),
+        )
+        return steps
