@@ -14,12 +14,13 @@ import global_state
 import numpy as np
 import pytest
 
+import lysep_fast
 from lysep_fast import Status, pde, train
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.pde.solution import PdeStatus
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = str(ROOT / "lysep_fast") + os.sep
+PACKAGE = str(Path(lysep_fast.__file__).parent) + os.sep
 SOLVERS = ("alternating", "quasi-newton", "mini-batch", "measured-sweeps")
 
 
