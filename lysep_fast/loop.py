@@ -34,6 +34,8 @@ class Training(Protocol):
     noun: str
     #: Dataclass of the history rows.
     row_kind: type[Any]
+    #: What to do where the loss is not finite at the start; it names the arguments.
+    remedy: str
 
     def start(self) -> None:
         """Prepare for a run from the weights of the result."""
@@ -169,6 +171,10 @@ class _Run:
     def first(self) -> None:
         """Begin the history with the initial network."""
         row, self.progress.lowest = self._measure(())
+        if not self.training.is_finite(row):
+            raise ValueError(
+                f"the loss is {row.loss} before the first iteration: {self.training.remedy}"
+            )
         self.training.keep()
         self.result.history.append(row)
 

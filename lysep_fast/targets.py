@@ -93,4 +93,12 @@ class Targets:
                 f"validation_fraction={fraction} of {len(self.groups)} samples leaves none to "
                 "validate on; raise it, or set early_stopping=False"
             )
-        return np.setdiff1d(np.arange(len(self.groups)), held_out), held_out
+        kept = np.setdiff1d(np.arange(len(self.groups)), held_out)
+        c = self.loss.sample_weight
+        for rows, use in ((kept, "train"), (held_out, "validate")):
+            if c is not None and not np.any(c[rows]):
+                raise ValueError(
+                    f"sample_weight is 0 for all {len(rows)} samples to {use} on; leave out the "
+                    "samples of weight 0, or set early_stopping=False"
+                )
+        return kept, held_out

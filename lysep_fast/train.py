@@ -309,6 +309,11 @@ def train(
         training = NetworkTraining(problem, method, result, validation)
         run(training, stopping, callback=callback, verbose=verbose, checkpoints=checkpoints)
         bound.restore(result.W, result.b)
+        if not np.all(np.isfinite(result.W[-1])) or not np.all(np.isfinite(result.b[-1])):
+            raise ValueError(
+                f"y is too large beside X: the output weights overflow {X.dtype}; divide y by a "
+                "constant, or scale X to about unit size"
+            )
     return result
 
 

@@ -39,6 +39,7 @@ class NetworkTraining:
     """
 
     noun, row_kind = "sweeps", HistoryRow
+    remedy = "X or y is too large for this network; scale both to about unit size"
 
     def __init__(
         self, problem: Problem, solver: Solver, result: Result, validation: Batch | None = None

@@ -44,8 +44,8 @@ def check_inputs(
     Raises
     ------
     ValueError
-        If X is not two-dimensional, is empty, has the wrong number of columns, or holds NaN or
-        infinity.
+        If X is not two-dimensional, is empty, has the wrong number of columns, holds NaN or
+        infinity, or numbers so large that their squares overflow.
     TypeError
         If X is not real and numeric.
     """
@@ -78,13 +78,25 @@ def check_inputs(
         dtype = np.float32 if array.dtype == np.float32 else np.float64
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite: seen below
         array = np.ascontiguousarray(array, dtype=dtype)
-    if not np.all(np.isfinite(array)):
+    largest = max(abs(float(np.min(array))), abs(float(np.max(array))))  # NaN and infinity stay
+    if not np.isfinite(largest):
         row, column = np.argwhere(~np.isfinite(array))[0]
         raise ValueError(
             f"{name} must be finite, got {array[row, column]} in row {row}, column {column}; "
             "remove or impute such values"
         )
+    _check_size(largest, dtype, name)
     return array
+
+
+def _check_size(largest: float, dtype: Any, name: str) -> None:
+    """Raise where sums of squares, or products with weights, might overflow."""
+    limit = float(np.finfo(dtype).max) ** 0.4
+    if largest > limit:
+        raise ValueError(
+            f"{name} must be below {limit:.1e} in size for {np.dtype(dtype)}, got {largest:.1e}; "
+            "divide it by a constant"
+        )
 
 
 def check_labels(y: Any, n_samples: int, n_classes: int | None = None) -> tuple[np.ndarray, int]:
@@ -170,12 +182,7 @@ def check_targets(T: Any, n_samples: int, dtype: Any) -> np.ndarray:
         raise ValueError(
             f"X and y must have the same length, got {n_samples} samples and {len(array)} targets"
         )
-    largest, limit = float(np.max(np.abs(array))), float(np.sqrt(np.finfo(dtype).max))
-    if largest > limit:
-        raise ValueError(
-            f"y must be below {limit:.1e} in size for {np.dtype(dtype)}, got {largest:.1e}; "
-            "divide it by a constant"
-        )
+    _check_size(float(np.max(np.abs(array))), dtype, "y")
     return array
 
 

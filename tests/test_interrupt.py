@@ -14,11 +14,12 @@ import global_state
 import numpy as np
 import pytest
 
+import lysep_fast
 from lysep_fast import Status, pde, train
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.pde.solution import PdeStatus
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(lysep_fast.__file__).resolve().parents[1]
 PACKAGE = str(ROOT / "lysep_fast") + os.sep
 SOLVERS = ("alternating", "quasi-newton", "mini-batch", "measured-sweeps")
 
@@ -174,7 +175,7 @@ def arrays(result):
     ["t.fit('mini-batch', max_iter, n_threads=2, **options)", "t.solve(max_iter, **options)"],
 )
 def test_a_real_signal_stops_training(what):
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     child = subprocess.Popen(
         [sys.executable, "-c", REAL.replace("WHAT", what)],
         env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE, text=True,

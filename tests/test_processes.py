@@ -21,11 +21,12 @@ import numpy as np
 import pytest
 import threadpoolctl
 
+import lysep_fast
 from lysep_fast import blas, pde, train
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.parallel import Team, row_blocks
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(lysep_fast.__file__).resolve().parents[1]
 TIMEOUT = 120.0
 # Imported first: it sets variables of the environment and loads an OpenMP library.
 try:
@@ -166,7 +167,7 @@ def test_importing_changes_nothing_global():
         "import lysep_fast, lysep_fast.pde, lysep_fast.solvers\n"
         "print(global_state.changes(before, global_state.snapshot()))"
     )
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path},
         capture_output=True, text=True, timeout=TIMEOUT, check=True,
@@ -423,7 +424,7 @@ def test_joblib_has_the_same_bits(backend, monkeypatch):
         "print(found == wanted, len(set(found)))"
     )
     assert joblib
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     # A process of its own: the workers of loky stay until it ends.
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path},

@@ -235,10 +235,19 @@ def test_it_returns_the_last_finite_weights_when_the_loss_is_no_longer_finite(bl
     assert "float64" in result.message
 
 
-def test_inputs_too_large_for_the_precision_are_reported_as_not_finite(blobs):
+def test_inputs_too_large_for_the_precision_are_refused(blobs):
     X, y = blobs
-    result = short((X * 1e30).astype(np.float32), y, activation="identity")
-    assert result.status is Status.NOT_FINITE
+    with pytest.raises(ValueError, match=r"X must be below 2\.6e\+15 in size for float32, got"):
+        short((X * 1e30).astype(np.float32), y, activation="identity")
+
+
+def test_a_loss_that_is_not_finite_at_the_start_is_refused(blobs):
+    X, y = blobs
+    with pytest.raises(ValueError, match="loss is inf before the first iteration: X or y is too"):
+        train(
+            X * 1e100, y * 1e100, loss="squared-error", hidden_layer_sizes=(), random_state=0,
+            solver="alternating", max_iter=2,
+        )  # fmt: skip
 
 
 def test_every_status_has_a_message_for_people():

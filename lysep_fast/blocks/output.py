@@ -95,8 +95,12 @@ class OutputWeights(Stateful):
 
         start = self.start
         if start is None:
-            first = 1.0 / (curvature + 2.0 * float(np.max(ridge)))
-            start = self.growth * self.last_step or first
+            start = self.growth * self.last_step
+            if not start:
+                bend = curvature + 2.0 * float(np.max(ridge))
+                if not bend:  # squares of the features underflow: no step is large enough
+                    return False, 0
+                start = 1.0 / bend
         search = backtrack(value, f, start, self.shrink, self.max_trials)
         if search.accepted:
             state.W[L][...], state.b[L][...] = candidate(search.step)

@@ -85,6 +85,8 @@ def solve_normal_equations(
     solution, rcond, scaled, scale = _cholesky(gram, rhs, 8 * p * eps)
     if solution is not None:
         return solution
+    if factorise is None and not np.all(np.isfinite(scaled)):
+        return _overflown(rhs.shape)
     if factorise is None:
         values, vectors = scipy.linalg.eigh(scaled, check_finite=False)
         keep = values > 8 * p * eps * max(values[-1], 0.0)
@@ -154,6 +156,8 @@ def solve_triangular(T: np.ndarray, Z: np.ndarray, eps: float) -> Solution:
         X has shape (m, p).
     """
     p = T.shape[0]
+    if not (np.all(np.isfinite(T)) and np.all(np.isfinite(Z))):
+        return _overflown(Z.T.shape)
     norms = np.sqrt(np.sum(T * T, axis=0))
     scale = np.where(norms > 0.0, norms, 1.0) ** -1.0
     scaled = T * scale
@@ -166,6 +170,11 @@ def solve_triangular(T: np.ndarray, Z: np.ndarray, eps: float) -> Solution:
     X = Vt[keep].T @ ((U[:, keep].T @ Z) / values[keep, None])
     rank = int(np.count_nonzero(keep))
     return Solution(np.ascontiguousarray((X * scale[:, None]).T), "svd", float(rcond), rank)
+
+
+def _overflown(shape: tuple[int, ...]) -> Solution:
+    """Return NaN: LAPACK may not end on it, and the training loop sees the loss and stops."""
+    return Solution(np.full(shape, np.nan), "svd", 0.0, 0)
 
 
 def triangular_factor(stacked: np.ndarray) -> np.ndarray:

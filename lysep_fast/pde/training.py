@@ -36,6 +36,11 @@ class EquationTraining:
     """
 
     noun, row_kind = "iterations", PdeRow
+    remedy = (
+        "problem has a source, boundary values or coefficients of the operator that are too large "
+        "or a domain that is too small, or boundary_weight or scale is too large; choose units in "
+        "which all are about 1"
+    )
 
     def __init__(
         self, discrete: Discrete, solver: PdeSolver, state: PdeState, result: Solution

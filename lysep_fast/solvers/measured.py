@@ -167,7 +167,9 @@ class MeasuredSweeps(Stateful):
             gram /= self.size * self.positions[l]
             metric.update(gram)
             V *= V.dtype.type(self.momentum)
-            V -= (G @ metric.inverse) * V.dtype.type(self.step_length / (w[l] * root * self.size))
+            # Where nothing is left to gain the weights may underflow.
+            cost = max(float(w[l]) * root * self.size, float(np.finfo(V.dtype).tiny))
+            V -= (G @ metric.inverse) * V.dtype.type(self.step_length / cost)
             self.layers[l] += V
         self.count += 1
 

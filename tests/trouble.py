@@ -1,0 +1,424 @@
+"""Generated inputs that are hard on numerics, and what must hold of whatever comes out.
+
+Every public entry point has a strategy of calls here; a call gives a finite result, or a
+ValueError or TypeError that names the argument, and leaves its inputs as they were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import re
+import signal
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from lysep_fast import datasets, pde, train
+from lysep_fast.kernels import ACTIVATION_CODES
+from lysep_fast.kernels._jit import JIT_ENABLED
+
+#: Longest time of one call in seconds, far above what any takes.
+PATIENCE = 120
+
+NAMES = (
+    "X|y|loss|hidden_layer_sizes|activation|conv_channels|kernel_size|pool_size|padding|"
+    "image_shape|solver|solver_options|weights|output_bias|init|alpha|sample_weight|"
+    "label_smoothing|batch_size|refresh_every|early_stopping|validation_fraction|n_classes|"
+    "max_iter|tol|n_iter_no_change|random_state|n_threads|callback|verbose|rate|mu|samples|"
+    "operator|source|boundary|domain|initial|lift|n_interior|n_boundary|boundary_weight|scale|"
+    "n_samples|label_noise|cells|turns|problem|low|high|centre|radius|interior|dimension|noise"
+)
+
+
+@dataclass
+class Call:
+    """A call of an entry point with the arrays that it must not change."""
+
+    function: Any
+    arrays: list[np.ndarray] = field(default_factory=list)
+    words: str = ""
+
+    def __repr__(self) -> str:
+        return self.words
+
+
+@contextlib.contextmanager
+def time_limit():
+    """Raise TimeoutError when something takes for ever."""
+
+    def stop(*_):
+        raise TimeoutError(f"longer than {PATIENCE} s")
+
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    former = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+
+
+def check(call):
+    """Make the call and check what came of it; return "refused" or the name of a status."""
+    before = [array.tobytes() for array in call.arrays]
+    with warnings.catch_warnings(), time_limit():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".* stopped after")  # ConvergenceWarning
+        # scikit-learn's own, of labels that look like numbers
+        warnings.filterwarnings("ignore", module="sklearn")
+        # its sum over huge inputs, to see whether they are finite
+        warnings.filterwarnings("ignore", "invalid value encountered in reduce", RuntimeWarning)
+        try:
+            kind, values = call.function()
+        except (ValueError, TypeError) as error:
+            if not re.search(rf"\b({NAMES})\b", str(error)):
+                raise AssertionError(f"names no argument: {error}") from error
+            kind, values = "refused", {}
+    for name, value in values.items():
+        assert np.all(np.isfinite(value)), f"{name} is not finite: {value}"
+    assert [array.tobytes() for array in call.arrays] == before
+    return kind
+
+
+# --- arrays --------------------------------------------------------------------------------------
+
+
+def _plain(X, rng):
+    return X
+
+
+def _constant_column(X, rng):
+    X[:, rng.integers(X.shape[1])] = rng.normal()
+    return X
+
+
+def _all_equal(X, rng):
+    X[...] = rng.choice([0.0, 1.0, -3.7, 1e10])
+    return X
+
+
+def _rank_one(X, rng):
+    return np.outer(X[:, 0], rng.normal(size=X.shape[1]))
+
+
+def _duplicate_samples(X, rng):
+    return X[rng.integers(max(1, len(X) // 4), size=len(X))]
+
+
+def _scales(X, rng):
+    return X * 10.0 ** rng.integers(-30, 30, X.shape[1])
+
+
+def _mixed_entries(X, rng):
+    return X * 10.0 ** rng.integers(-35, 36, X.shape)
+
+
+def _denormal(X, rng):
+    return X * 5e-324 / np.finfo(float).eps
+
+
+def _spike(X, rng):
+    X[rng.integers(len(X)), rng.integers(X.shape[1])] = rng.choice([1e30, -1e38, 1e150, 1e300])
+    return X
+
+
+def _far_away(X, rng):
+    return 1e12 + X
+
+
+def _integers(X, rng):
+    return np.round(3 * X)
+
+
+SHAPES = (
+    _plain, _constant_column, _all_equal, _rank_one, _duplicate_samples, _scales, _mixed_entries,
+    _denormal, _spike, _far_away, _integers,
+)  # fmt: skip
+FACTORS = (*[1.0] * 8, 1e-300, 1e-160, 1e-40, 1e-10, 1e10, 1e19, 1e38, 1e100, 1e160, 1e300)
+
+
+def _layout(X, kind):
+    """Return the same numbers in another memory layout or container."""
+    if kind == "read-only":
+        X = X.copy()
+        X.setflags(write=False)
+    elif kind == "Fortran":
+        X = np.asfortranarray(X)
+    elif kind == "strided":
+        X = np.repeat(X, 2, axis=0)[::2]
+    elif kind == "reversed":
+        X = X[::-1].copy()[::-1]
+    elif kind == "big-endian":
+        X = X.astype(X.dtype.newbyteorder(">"))
+    return X
+
+
+LAYOUTS = ("plain", "plain", "read-only", "Fortran", "strided", "reversed", "big-endian")
+
+
+@st.composite
+def matrices(draw, n=None, d=None):
+    """Draw a matrix of finite numbers that may be anything but well-behaved."""
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    if n is None:
+        n = draw(st.sampled_from([1, 2, 5, 10, 20, 20, 40] if JIT_ENABLED else [1, 6]))
+    if d is None:
+        d = draw(st.sampled_from([1, 2, 3, 5, 50 if JIT_ENABLED else 8]))
+    X = draw(st.sampled_from(SHAPES))(rng.normal(size=(n, d)), rng)
+    with np.errstate(all="ignore"):
+        X = np.clip(X * draw(st.sampled_from(FACTORS)), -1e308, 1e308)
+        dtype = draw(st.sampled_from([np.float64, np.float64, np.float32, np.float16, np.int64]))
+        if dtype != np.float64:
+            limit = 2**62 if dtype == np.int64 else float(np.finfo(dtype).max)
+            X = np.clip(X, -limit, limit).astype(dtype)
+    return _layout(X, draw(st.sampled_from(LAYOUTS)))
+
+
+@st.composite
+def labels(draw, X):
+    """Draw class indices: at random, separable, one class only, or one sample of a class."""
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    kind = draw(st.sampled_from(["random"] * 5 + ["separable"] * 5 + ["rare"] * 2 + ["one class"]))
+    if kind == "one class":
+        return np.full(len(X), draw(st.integers(0, 1)))
+    if kind == "rare":
+        y = np.zeros(len(X), np.int64)
+        y[rng.integers(len(X))] = 1
+        return y
+    if kind == "separable":
+        return (X[:, 0] > np.sort(X[:, 0])[len(X) // 2]).astype(int)
+    y = rng.integers(0, draw(st.integers(2, 4)), len(X))
+    y[:2] = np.arange(2)[: len(y)]
+    return y
+
+
+@st.composite
+def targets(draw, X):
+    """Draw numbers, one or a row of them per sample."""
+    T = draw(matrices(n=len(X), d=draw(st.integers(1, 3))))
+    return T[:, 0] if draw(st.booleans()) else T
+
+
+@st.composite
+def sample_weights(draw, n):
+    """Draw sample weights with zeros and extremes."""
+    if draw(st.booleans()):
+        return None
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    kind = draw(st.sampled_from(["random", "zeros", "one only", "extreme"] * 3 + ["all zero"]))
+    c = rng.uniform(0.1, 2.0, n)
+    if kind == "zeros":
+        c[rng.uniform(size=n) < 0.5] = 0.0
+    elif kind == "all zero":
+        c[:] = 0.0
+    elif kind == "one only":
+        c[1:] = 0.0
+    elif kind == "extreme":
+        c *= 10.0 ** rng.integers(-300, 300, n)
+    return c
+
+
+# --- calls ---------------------------------------------------------------------------------------
+
+SOLVERS = ("auto", "alternating", "quasi-newton", "mini-batch", "measured-sweeps")
+OPTIONS = {
+    "alternating": (
+        {}, {"variant": "co-moving"}, {"bias": "joint", "auxiliary_steps": 2},
+        {"line_search": "matrix"}, {"step": 1.0, "proximal": 1e-12},
+    ),
+}  # fmt: skip
+
+
+@st.composite
+def network_options(draw):
+    """Draw the arguments of `train` that all entry points share."""
+    depth = draw(st.sampled_from([0, 1, 1, 2, 3, 20]))
+    options = {
+        "hidden_layer_sizes": (draw(st.integers(1, 5)),) * depth,
+        "activation": draw(st.sampled_from(sorted(ACTIVATION_CODES))),
+        "solver": draw(st.sampled_from(SOLVERS)),
+        "max_iter": draw(st.integers(0, 4)) if JIT_ENABLED else 1,
+        "tol": draw(st.sampled_from([0.0, 1e-4])),
+        "alpha": draw(st.sampled_from([0.0, 0.0, 1e-3, 1e10, 1e300])),
+        "random_state": 0,
+        "n_threads": draw(st.integers(1, 2)),
+        "init": draw(st.sampled_from([None, None, "uniform", "orthogonal", "normalised"])),
+        "early_stopping": draw(st.integers(0, 7)) == 0,
+    }
+    if options["solver"] == "measured-sweeps":
+        options["alpha"] = 0.0
+    choices = OPTIONS.get(options["solver"], ({},))
+    options["solver_options"] = dict(draw(st.sampled_from(choices)))
+    return options
+
+
+def _fit(X, y, c, options):
+    result = train(X, y, sample_weight=c, **options)
+    values = {
+        "W": np.concatenate([w.ravel() for w in result.W[1:]]),
+        "b": np.concatenate(result.b),
+    }
+    values["loss"] = result.history[result.best_iter].loss
+    values["predict"] = result.predict(X)
+    if result.loss == "cross-entropy":
+        values["predict_proba"] = result.predict_proba(X)
+    return result.status.name, values
+
+
+@st.composite
+def dense(draw, regression=False):
+    """Draw a call of `train` on rows of numbers."""
+    X = draw(matrices())
+    y = draw(targets(X) if regression else labels(X))
+    c, options = draw(sample_weights(len(X))), draw(network_options())
+    if regression:
+        options["loss"] = "squared-error"
+    elif draw(st.booleans()):
+        options["label_smoothing"] = draw(st.sampled_from([0.0, 0.1, 0.9]))
+    arrays = [X, y] if c is None else [X, y, c]
+    return Call(lambda: _fit(X, y, c, options), arrays, f"train({X!r}, {y!r}, c={c!r}, {options})")
+
+
+@st.composite
+def convolutional(draw):
+    """Draw a call of `train` on images."""
+    channels, height, width = (draw(st.integers(1, k)) for k in (2, 6, 6))
+    X = draw(
+        matrices(
+            n=draw(st.sampled_from([1, 4, 10, 20] if JIT_ENABLED else [1, 3])),
+            d=channels * height * width,
+        )
+    )
+    y, c = draw(labels(X)), draw(sample_weights(len(X)))
+    options = draw(network_options())
+    options |= {
+        "conv_channels": (draw(st.integers(1, 3)),) * draw(st.integers(1, 3)),
+        "image_shape": (channels, height, width),
+        "kernel_size": draw(st.integers(1, 3)),
+        "pool_size": draw(st.integers(1, 3)),
+        "hidden_layer_sizes": options["hidden_layer_sizes"][:2],
+    }
+    arrays = [X, y] if c is None else [X, y, c]
+    return Call(lambda: _fit(X, y, c, options), arrays, f"train({X!r}, {y!r}, c={c!r}, {options})")
+
+
+def _fit_estimator(model, X, y, c):
+    model.fit(X, y, c)
+    values = {"coefs_": np.concatenate([w.ravel() for w in model.coefs_])}
+    found = model.predict(X)
+    if hasattr(model, "classes_"):
+        assert set(found) <= set(model.classes_)
+        values["predict_proba"] = model.predict_proba(X)
+        values["decision_function"] = model.decision_function(X)
+    else:
+        values["predict"] = found
+    return model.result_.status.name, values
+
+
+@st.composite
+def estimator(draw, name):
+    """Draw a fit of an estimator and its predictions."""
+    import lysep_fast
+
+    convolutions = name == "LySepConvClassifier"
+    X = draw(matrices())
+    y = draw(targets(X) if name == "LySepRegressor" else labels(X))
+    c, options = draw(sample_weights(len(X))), draw(network_options())
+    if convolutions:
+        options["conv_channels"] = draw(st.integers(1, 3))
+        options["hidden_layer_sizes"] = options["hidden_layer_sizes"][:2]
+    model = getattr(lysep_fast, name)(**options)
+    arrays = [X, y] if c is None else [X, y, c]
+    words = f"{name}(**{options}).fit({X!r}, {y!r}, {c!r})"
+    return Call(lambda: _fit_estimator(model, X, y, c), arrays, words)
+
+
+EXTREMES = (0.0, 1.0, -1.0, 1e-300, 1e-10, 1e10, 1e100, 1e160, 1e300)
+
+
+@st.composite
+def equation(draw):
+    """Draw a differential equation and solve it."""
+    d = draw(st.integers(1, 3))
+    size = draw(st.sampled_from([1.0, 1.0, 1e-300, 1e-10, 1e10, 1e160, 1e300]))
+    second, reaction, source, edge = (draw(st.sampled_from(EXTREMES)) for _ in range(4))
+    options = {
+        "hidden_layer_sizes": (draw(st.integers(1, 5)),) * draw(st.sampled_from([1, 1, 2, 3, 8])),
+        "activation": draw(st.sampled_from(["tanh", "sin", "softplus", "gelu", "sigmoid"])),
+        "solver": draw(st.sampled_from(sorted(pde.PDE_SOLVERS))),
+        "n_interior": draw(st.integers(1, 30)),
+        "n_boundary": draw(st.integers(1, 10)),
+        "boundary_weight": draw(st.sampled_from([100.0, 1e-300, 1e300])),
+        "scale": draw(st.sampled_from([None, None, 1e-10, 1e10])),
+        "max_iter": draw(st.integers(0, 4)) if JIT_ENABLED else 1,
+        "random_state": 0,
+        "n_threads": draw(st.integers(1, 2)),
+    }
+
+    def solve():
+        domain = pde.Box(-size, size, d)
+        operator = pde.Operator(second, reaction=reaction)
+        problem = pde.Problem(domain, operator, source, boundary=edge)
+        solution = pde.solve(problem, **options)
+        at = domain.interior(5, np.random.default_rng(0))
+        values = {"theta": solution.hidden.theta, "w": solution.w, "values": solution(at)}
+        values["loss"] = solution.history[solution.best_iter].loss
+        return solution.status.name, values
+
+    words = f"Box({size}, {d}), Operator({second}, {reaction}), {source}, {edge}, {options}"
+    return Call(solve, [], words)
+
+
+ODD = (
+    1,
+    2,
+    7,
+    50,
+    10**3,
+    0,
+    -1,
+    1.5,
+    0.3,
+    -0.1,
+    1e300,
+    float("nan"),
+    float("inf"),
+    True,
+    None,
+    "3",
+)
+
+
+@st.composite
+def data_set(draw):
+    """Draw a call of a function that makes data."""
+    makers = (datasets.make_circle, datasets.make_checkerboard, datasets.make_two_spirals)
+    function = draw(st.sampled_from(makers))
+    names = inspect.signature(function).parameters
+    options = {name: draw(st.sampled_from(ODD)) for name in names if draw(st.integers(0, 2)) == 0}
+
+    def make():
+        X, y = function(**options)
+        assert len(X) == len(y)
+        return "made", {"X": X, "y": y}
+
+    return Call(make, [], f"{function.__name__}(**{options})")
+
+
+ENTRIES = {
+    "datasets": data_set(),
+    "train": dense(),
+    "train regression": dense(regression=True),
+    "train convolutions": convolutional(),
+    "LySepClassifier": st.deferred(lambda: estimator("LySepClassifier")),
+    "LySepRegressor": st.deferred(lambda: estimator("LySepRegressor")),
+    "LySepConvClassifier": st.deferred(lambda: estimator("LySepConvClassifier")),
+    "pde.solve": equation(),
+}
