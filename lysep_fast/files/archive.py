@@ -144,6 +144,8 @@ class Archive:
         Name of the file, for messages.
     kind : str
         What the file holds.
+    version : int
+        Version of the format.
     header : dict
         The header as given to `write_archive`.
     """
@@ -156,7 +158,7 @@ class Archive:
         whole = opened_seal(_read_all(zipped, self._members[0], _HEADER, _HEADER_BYTES))
         if whole.get("format") != _FORMAT:
             raise ValueError(f"its format is {whole.get('format')!r}, not {_FORMAT!r}")
-        version = whole.get("version")
+        version = self.version = whole.get("version")
         if type(version) is not int or version < 1:
             raise ValueError(f"its version is {version!r}")
         if version > FORMAT_VERSION:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import types
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,14 @@ from .values import (
     unpack_labels,
 )
 
-__all__ = ["CLASSES", "read_bare_result", "read_estimator", "save_estimator"]
+__all__ = [
+    "CLASSES",
+    "read_bare_result",
+    "read_estimator",
+    "read_labelled",
+    "save_estimator",
+    "write_fitted",
+]
 
 #: Name of the class by kind of file.
 CLASSES = {
@@ -49,12 +58,31 @@ def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
         raise TypeError(
             f"a {name} would come back as another class; save its network with result_.save"
         )
-    result, arrays = pack_result(estimator.result_)
-    parameters, own = estimator.get_params(deep=False), vars(estimator)
+    write_fitted(path, kinds[0], estimator.get_params(deep=False), vars(estimator))
+
+
+def write_fitted(
+    path: str | os.PathLike[str], kind: str, parameters: Mapping[str, Any], own: Mapping[str, Any]
+) -> None:
+    """Write the file of a fitted estimator; scikit-learn is not needed.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Name of the file.
+    kind : str
+        A key of `CLASSES`.
+    parameters : mapping
+        Parameters of the estimator; those left out have their defaults when it is read.
+    own : mapping
+        What fitting leaves on the estimator, by attribute: at least ``result_`` and
+        ``n_features_in_``.
+    """
+    result, arrays = pack_result(own["result_"])
     header: dict[str, Any] = {
         "result": result,
         "parameters": {key: encode(value, key) for key, value in parameters.items()},
-        "n_features_in": int(estimator.n_features_in_),
+        "n_features_in": int(own["n_features_in_"]),
         "numbers": {key: encode(own[key], key) for key in _NUMBERS if key in own},
         "curves": {key: len(own[key]) for key in _CURVES if key in own},
         "labels": {},
@@ -73,13 +101,26 @@ def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
         count = encode(own["_spread"].n_samples_seen_, "n_samples_seen_")
         header["spread"] = {"count": count, "outputs": len(own["_spread"].mean_)}
         arrays |= {f"spread_{key}": getattr(own["_spread"], key) for key in _SPREAD}
-    write_archive(path, kinds[0], header, arrays)
+    write_archive(path, kind, header, arrays)
 
 
 def read_bare_result(archive: Archive) -> Result:
     """Return the result of an open file that holds an estimator."""
     arrays = archive.arrays(_expected)
     return unpack_result(archive.header["result"], arrays)
+
+
+def read_labelled(archive: Archive) -> tuple[Result, dict[str, np.ndarray]]:
+    """Return result, class labels and feature names of an open file, without scikit-learn.
+
+    The labels are under the names of the attributes, ``classes_`` and ``feature_names_in_``, as
+    far as the estimator has them.
+    """
+    arrays, header = archive.arrays(_expected), archive.header
+    labels = _unpack_all_labels(header, arrays)
+    result = unpack_result(header["result"], arrays)
+    _check(types.SimpleNamespace(**labels, **_base(header, result)), archive.kind)
+    return result, labels
 
 
 def read_estimator(archive: Archive) -> Any:
@@ -98,14 +139,12 @@ def read_estimator(archive: Archive) -> Any:
         raise ValueError(f"its header has the unknown parameters {unknown!r:.200}")
     estimator = made(**parameters)
     result = unpack_result(header["result"], arrays)
-    estimator.result_ = result
-    estimator.n_features_in_ = integer(header, "n_features_in", 1)
+    vars(estimator).update(_base(header, result))
     for key, value in header["numbers"].items():
         setattr(estimator, key, _number(value))
     for key in header["curves"]:
         setattr(estimator, key, arrays[key].tolist())
-    for key, own in header["labels"].items():
-        setattr(estimator, key, unpack_labels(own, arrays[key]))
+    vars(estimator).update(_unpack_all_labels(header, arrays))
     if header["random"] is not None:
         estimator._random = _unpack_random(header["random"], arrays["random_key"])
     if header["spread"] is not None:
@@ -116,6 +155,18 @@ def read_estimator(archive: Archive) -> Any:
     if archive.kind == "conv-classifier":
         estimator._shape = getattr(result.network.layer(1), "image_shape", None)
     return estimator
+
+
+def _base(header: dict[str, Any], result: Result) -> dict[str, Any]:
+    """Return the attributes that every fitted estimator has."""
+    return {"result_": result, "n_features_in_": integer(header, "n_features_in", 1)}
+
+
+def _unpack_all_labels(
+    header: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return class labels and feature names under the names of the attributes."""
+    return {key: unpack_labels(own, arrays[key]) for key, own in header["labels"].items()}
 
 
 def _class(archive: Archive) -> type:
