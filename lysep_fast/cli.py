@@ -1,4 +1,7 @@
-"""The command `lysep-fast`: runs the experiments that reproduce the papers' tables.
+"""The command `lysep-fast`: its arguments, its exit codes, and what it says when it fails.
+
+train, predict, info and bench are in `lysep_fast.commands`; `reproduce` runs the experiments that
+reproduce the papers' tables.
 
 Exit codes: 0 done, 1 something failed, 2 wrong usage, 130 stopped with Ctrl-C.
 """
@@ -8,12 +11,25 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from .commands import bench, info, predict, train
+from .commands.arguments import positive
+from .commands.messages import (
+    FAILED,
+    INTERRUPTED,
+    OK,
+    USAGE,
+    CommandError,
+    note,
+    warnings_as_notes,
+)
 
 __all__ = ["EXPERIMENTS", "load_experiment", "main"]
 
@@ -26,7 +42,7 @@ EXPERIMENTS = {
     "all": "all of them into one folder, with one report: report.md and report.html",
 }
 
-OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+_COMMANDS = (train, predict, info, bench)
 
 # The folder is loaded under a private name: no entry in sys.path, no clash with other "scripts".
 _PACKAGE = "_lysep_fast_scripts"
@@ -51,12 +67,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command is None:
             parser.print_help()
             return USAGE
-        return _reproduce(options)
+        return _reproduce(options) if options.command == "reproduce" else _run(options)
     except SystemExit as stop:  # argparse: help and version end with 0, bad arguments with 2
         return stop.code if isinstance(stop.code, int) else FAILED
     except KeyboardInterrupt:
         print("\nlysep-fast: stopped", file=sys.stderr)
         return INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run a command; turn what its user can put right into messages."""
+    try:
+        with warnings_as_notes():
+            code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except CommandError as error:
+        return _fail(str(error), error.exit_code)
+    except BrokenPipeError:  # who reads the output has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for what is flushed at the exit
+        return OK
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{place}{error.strerror or error}", FAILED)
+    except (ValueError, ImportError) as error:  # with ModelFileError; they say what to do
+        return _fail(str(error), FAILED)
+    except MemoryError as error:
+        return _fail(
+            f"not enough memory ({error}); take fewer rows, or --float32 in training", FAILED
+        )
 
 
 def _reproduce(options: argparse.Namespace) -> int:
@@ -141,7 +180,7 @@ def _show(text: str) -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"lysep-fast: {message}", file=sys.stderr)
+    note(message)
     return code
 
 
@@ -156,6 +195,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"lysep-fast {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add_parser(commands)
     known = "\n".join(f"  {name:<12} {text}" for name, text in EXPERIMENTS.items())
     reproduce = commands.add_parser(
         "reproduce",
@@ -174,23 +215,13 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, metavar="DIR", help="folder for results and pictures")
     add("--quick", action="store_true", help="fewer rows, seeds and sweeps: minutes")
     add("--rows", type=_rows, metavar="1,4", help="rows of the table (default: all)")
-    add("--seeds", type=_positive, metavar="N", help="number of seeds (default: 10)")
-    add("--sweeps", type=_positive, metavar="N", help="sweeps (default: by row)")
-    add("--threads", type=_positive, metavar="N", help="threads (default: all CPUs)")
+    add("--seeds", type=positive, metavar="N", help="number of seeds (default: 10)")
+    add("--sweeps", type=positive, metavar="N", help="sweeps (default: by row)")
+    add("--threads", type=positive, metavar="N", help="threads (default: all CPUs)")
     add("--solver", metavar="NAME", help="solver of the LySep model (default: by experiment)")
     add("--data", type=Path, metavar="DIR", help="folder of the data files (mnist only)")
-    add("--jobs", type=_positive, metavar="N", help="runs at the same time (all only; default: 1)")
+    add("--jobs", type=positive, metavar="N", help="runs at the same time (all only; default: 1)")
     add("--problems", type=_names, metavar="A,B", help="equations (pde only; default: all)")
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return value
 
 
 def _names(text: str) -> list[str]:

@@ -1,0 +1,322 @@
+"""`lysep-fast train`: a network from a table, and its model file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..kernels import ACTIVATION_CODES
+from ..result import HistoryRow, Result, Status
+from ..solvers import SOLVERS
+from ..train import train
+from .arguments import (
+    add_table_arguments,
+    add_threads,
+    fraction,
+    natural,
+    not_negative,
+    positive,
+    sizes,
+)
+from .messages import FAILED, INTERRUPTED, OK, CommandError, UsageError, note
+from .models import Model, score, write_model
+from .scaling import Scaling
+from .tables import Table, read_table
+
+__all__ = ["add_parser", "run"]
+
+# More different whole numbers than this are amounts rather than names of classes.
+_MOST_CLASSES = 100
+# Seconds between two lines of progress where stderr is no terminal.
+_SILENCE = 10.0
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "train",
+        help="train a network on a table and save it",
+        description="Train a network on a table and save it as a model file.",
+        epilog="In Python, lysep_fast.load reads the model file.",
+    )
+    add_table_arguments(
+        parser, "column to learn, by name or number; in an .npz the name of an array", needed=True
+    )
+    add = parser.add_argument
+    add("--out", type=Path, required=True, metavar="FILE", help="model file to write, .npz")
+    add("--force", action="store_true", help="replace files that are there already")
+    add(
+        "--task",
+        choices=("classify", "regress"),
+        help=f"default: classify strings and up to {_MOST_CLASSES} different whole numbers",
+    )
+    add(
+        "--hidden",
+        type=sizes,
+        default=(100,),
+        metavar="100,50",
+        help='widths of the hidden layers, "none" for a linear model (default: 100)',
+    )
+    add("--activation", choices=tuple(ACTIVATION_CODES), default="tanh", help="default: tanh")
+    add(
+        "--conv",
+        type=sizes,
+        default=(),
+        metavar="8,8",
+        help="channels of convolutions below the hidden layers; inputs are images then",
+    )
+    add("--image-shape", type=sizes, metavar="C,H,W", help="shape of one row, for --conv")
+    add(
+        "--standardize",
+        action=argparse.BooleanOptionalAction,
+        help="train on columns of mean 0 and variance 1; the model takes them as they are in the "
+        "file (default: yes, without --conv)",
+    )
+    add("--solver", choices=("auto", *SOLVERS), default="auto", help="default: auto")
+    add("--max-iter", type=natural, default=200, metavar="N", help="sweeps (default: 200)")
+    add("--alpha", type=not_negative, default=0.0, help="weight decay (default: 0)")
+    add(
+        "--early-stopping",
+        action="store_true",
+        help="hold out a part of the rows and keep the sweep that is best on it",
+    )
+    add(
+        "--validation-fraction",
+        type=fraction,
+        default=0.1,
+        metavar="X",
+        help="part to hold out (default: 0.1)",
+    )
+    add("--validation", type=Path, metavar="FILE", help="score the model on this table at the end")
+    add("--float32", action="store_true", help="train in single precision")
+    add("--seed", type=natural, default=0, metavar="N", help="default: 0")
+    add_threads(parser)
+    add("--checkpoint", type=Path, metavar="FILE", help="keep the state of the run in this file")
+    add(
+        "--checkpoint-every",
+        type=positive,
+        default=10,
+        metavar="K",
+        help="sweeps between two checkpoints (default: 10)",
+    )
+    add("--resume", type=Path, metavar="FILE", help="go on from a checkpoint, with equal options")
+    add("--quiet", action="store_true", help="no progress")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, save and say how it went."""
+    began = time.perf_counter()
+    _check_options(options)
+    table = _read(options, options.data)
+    y, classes = _targets(table, options)
+    scaling = _scaling(table.X, options)
+    arguments = _arguments(options, classes is not None)
+    with _Progress(options.quiet, options.max_iter) as progress:
+        result = train(
+            scaling.apply(table.X),
+            y,
+            loss="squared-error" if classes is None else "cross-entropy",
+            n_threads=options.threads,
+            checkpoint=options.checkpoint,
+            checkpoint_every=options.checkpoint_every,
+            checkpoint_errors="warn",  # the training is worth more than its checkpoints
+            resume=options.resume,
+            callback=progress.show,
+            **arguments,
+        )
+    scaling.fold(result)
+    model = Model(result, classes, table.names)
+    parameters = {k: v for k, v in arguments.items() if options.conv or not k.startswith("conv")}
+    parameters.pop("image_shape", None)  # stored as the network has it
+    write_model(options.out, model, parameters, y)
+    print(_summary(options.out, result, time.perf_counter() - began))
+    if options.validation is not None:
+        print(f"{options.validation}: {_validate(options, model)}")
+    if result.status is Status.INTERRUPTED:
+        return INTERRUPTED
+    return FAILED if result.status is Status.NOT_FINITE else OK
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    """Raise before any work is done if the end of it would fail."""
+    if options.image_shape is not None and not options.conv:
+        raise UsageError("--image-shape goes with --conv; set that, or leave it out")
+    if options.image_shape is not None and len(options.image_shape) not in (2, 3):
+        raise UsageError("--image-shape takes height,width or channels,height,width")
+    if options.standardize and options.conv:
+        raise UsageError("--standardize is for columns, not for the pixels of --conv")
+    written = [path for path in (options.out, options.checkpoint) if path is not None]
+    for path in written:
+        if not path.parent.is_dir():
+            raise CommandError(f"there is no folder {path.parent} for {path}; make it first")
+    for path in (options.data, options.validation):
+        if path is not None and path.resolve() in [kept.resolve() for kept in written]:
+            raise UsageError(f"{path} is read and must not be written; choose another name")
+    if len({path.resolve() for path in written}) < len(written):
+        raise UsageError(f"--out and --checkpoint are both {options.out}; choose another name")
+    if options.out.exists() and not options.force:
+        raise CommandError(f"{options.out} exists; choose another --out, or add --force")
+    checkpoint, resume = options.checkpoint, options.resume
+    goes_on = (
+        resume is not None
+        and checkpoint is not None
+        and resume.resolve() == (checkpoint.resolve())
+    )
+    if checkpoint is not None and checkpoint.exists() and not (goes_on or options.force):
+        raise CommandError(
+            f"{checkpoint} exists; go on from it with --resume {checkpoint}, or add --force to "
+            "begin anew"
+        )
+
+
+def _read(options: argparse.Namespace, path: Path, wanted: list[str] | None = None) -> Table:
+    return read_table(
+        path,
+        inputs=options.inputs,
+        target=options.target,
+        header=options.header,
+        delimiter=options.delimiter,
+        wanted=wanted,
+        dtype=np.float32 if options.float32 else np.float64,
+    )
+
+
+def _targets(table: Table, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return class indices and labels, or numbers and None; say which it is and why."""
+    y = table.y
+    if y is None:  # an .npy without columns to choose from
+        raise CommandError(f"{table.path} has no target")
+    task, why = options.task, "as asked"
+    different = np.unique(y) if y.ndim == 1 else y[:0]
+    if task is None:
+        task, why = _task(y, len(different))
+    if task == "regress":
+        try:
+            y = y.astype(np.float64)
+        except ValueError:
+            raise CommandError(
+                f"{table.path}: the target {options.target!r} holds strings such as "
+                f"{str(y[0])[:80]!r}, which --task regress cannot learn"
+            ) from None
+        _say(options, f"{table.path}: {table.shape}; regression ({why})")
+        return y, None
+    if y.ndim != 1:
+        raise CommandError(
+            f"{table.path}: the target has shape {y.shape}; classes need one label per row"
+        )
+    if len(different) < 2:
+        raise CommandError(
+            f"{table.path}: every row has the target {different[0]!s}; two classes are needed"
+        )
+    _say(options, f"{table.path}: {table.shape}; {len(different)} classes ({why})")
+    return np.searchsorted(different, y), different
+
+
+def _task(y: np.ndarray, n_different: int) -> tuple[str, str]:
+    """Return the task that suits the target, and the reason."""
+    if y.ndim == 2:
+        return "regress", "the target has several columns"
+    if y.dtype.kind in "Ub":
+        return "classify", f"the target holds {'strings' if y.dtype.kind == 'U' else 'bools'}"
+    if y.dtype.kind == "f":
+        return "regress", "the target holds decimals; --task classify would make them classes"
+    if n_different > _MOST_CLASSES:
+        return "regress", f"{n_different} whole numbers; --task classify would make them classes"
+    return "classify", "the target holds whole numbers; --task regress would take them as amounts"
+
+
+def _scaling(X: np.ndarray, options: argparse.Namespace) -> Scaling:
+    wanted = not options.conv if options.standardize is None else options.standardize
+    if X.ndim > 2 and not options.conv:
+        raise CommandError(f"{options.data} has images of shape {X.shape[1:]}; add --conv")
+    return Scaling.of(X) if wanted else Scaling()
+
+
+def _arguments(options: argparse.Namespace, classify: bool) -> dict[str, Any]:
+    """Return arguments of `train` that are parameters of an estimator as well."""
+    return {
+        "hidden_layer_sizes": options.hidden,
+        "activation": options.activation,
+        "conv_channels": options.conv,
+        "image_shape": options.image_shape,
+        "solver": options.solver,
+        # The means of the columns go into the bias of the first layer, which may be the last.
+        "output_bias": not classify or not options.hidden,
+        "alpha": options.alpha,
+        "early_stopping": options.early_stopping,
+        "validation_fraction": options.validation_fraction,
+        "max_iter": options.max_iter,
+        "random_state": options.seed,
+    }
+
+
+def _validate(options: argparse.Namespace, model: Model) -> str:
+    """Return the score on another table."""
+    table = _read(options, options.validation, model.names)
+    model.check(table.X, table.path)
+    assert table.y is not None
+    return score(model.predict(table.X)[0], table.y, classes=model.is_classifier)
+
+
+def _summary(path: Path, result: Result, seconds: float) -> str:
+    """Return one line about what was reached."""
+    return (
+        f"{path}: {_reached(result.history[result.best_iter])}, {result.n_iter} sweeps, "
+        f"{seconds:.1f} s: {result.message}"
+    )
+
+
+def _reached(row: HistoryRow) -> str:
+    """Return loss and scores of a sweep."""
+    text = f"loss {row.loss:.4g}"
+    for score_of, held_out in (
+        (row.accuracy, row.validation_accuracy),
+        (row.r2, row.validation_r2),
+    ):
+        if np.isfinite(score_of):
+            name = "accuracy {:.2f} %" if score_of is row.accuracy else "R^2 {:.4f}"
+            factor = 100.0 if score_of is row.accuracy else 1.0
+            text += ", " + name.format(factor * score_of)
+            if np.isfinite(held_out):
+                text += ", held out " + name.format(factor * held_out)
+    return text
+
+
+def _say(options: argparse.Namespace, text: str) -> None:
+    if not options.quiet:
+        note(text)
+
+
+class _Progress:
+    """Sweeps on stderr: one line that changes on a terminal, else a line now and then."""
+
+    def __init__(self, quiet: bool, max_iter: int) -> None:
+        self.quiet, self.max_iter = quiet, max_iter
+        self.terminal = sys.stderr.isatty()
+        self.spoke, self.width = time.monotonic(), 0
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.width:
+            print("\r" + " " * self.width, end="\r", file=sys.stderr, flush=True)
+
+    def show(self, row: HistoryRow) -> None:
+        """Show a sweep if it is time to."""
+        now = time.monotonic()
+        if self.quiet or now - self.spoke < (0.1 if self.terminal else _SILENCE):
+            return
+        self.spoke = now
+        text = f"sweep {row.sweep} of {self.max_iter}: {_reached(row)}, {row.seconds:.0f} s"
+        if self.terminal:
+            print("\r" + text.ljust(self.width), end="", file=sys.stderr, flush=True)
+            self.width = len(text)
+        else:
+            note(text)
