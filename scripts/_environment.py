@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
-import platform
-from pathlib import Path
 from typing import Any
 
-from lysep_fast import __version__
-from lysep_fast.parallel import available_cpus
+from lysep_fast.environment import environment as machine_and_versions
 
 from . import ExperimentError
 
@@ -21,33 +17,8 @@ def environment(threads: int, n_at_once: int = 1) -> dict[str, Any]:
 
     `threads` are those of one run, of which `n_at_once` are done at the same time.
     """
-    versions = {"lysep_fast": __version__}
-    for name in _PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": cpu_name(),
-        "cpus_available": available_cpus(),
-        "threads": threads,
-        **({"runs_at_once": n_at_once} if n_at_once > 1 else {}),
-        "versions": versions,
-    }
-
-
-def cpu_name() -> str:
-    """Return the processor's name as the system gives it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    found = machine_and_versions(_PACKAGES, threads)
+    return found | ({"runs_at_once": n_at_once} if n_at_once > 1 else {})
 
 
 def require(*modules: str) -> None:

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lysep_fast.commands.messages import plain_table as plain
+
+__all__ = ["loss_text", "markdown", "mean_std", "percent_text", "plain"]
+
 
 def mean_std(values: Sequence[float | None]) -> tuple[float, float]:
     """Return mean and sample standard deviation, NaN for one value; both NaN if a run diverged."""
@@ -41,15 +45,5 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "| "
         + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         + " |"
-        for line in lines
-    )
-
-
-def plain(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table for the terminal."""
-    widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
-    lines = [header, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
