@@ -146,7 +146,9 @@ def test_model_is_the_file_of_an_estimator(run, circle):
     assert public <= set(vars(model))
     for name in sorted(public - {"result_"}):
         assert type(getattr(model, name)) is type(getattr(fitted, name)), name
-    assert "_random" in vars(model)  # from which partial_fit goes on
+    del model.feature_names_in_  # or a table with these names would be asked for
+    model.set_params(early_stopping=False).partial_fit(X, labels)
+    assert model.score(X, labels) > 0.6
 
 
 def test_without_scikit_learn(run, circle, monkeypatch):
@@ -246,15 +248,17 @@ def test_regression(run):
 
 
 def test_regression_with_two_targets(run):
-    _, t = regression_tables()
+    X, t = regression_tables()
     train(run, data="r.npz --target y")
-    if pytest.importorskip("sklearn"):
-        spread = lysep_fast.load("model.npz")._spread  # from which partial_fit goes on
-        np.testing.assert_allclose(spread.transform(np.column_stack([t, -t])).std(axis=0), 1)
-        np.testing.assert_allclose(spread.mean_, [t.mean(), -t.mean()])
     out, err = run("predict model.npz r.npz --target y")
     assert out.splitlines()[0] == "prediction_0,prediction_1"
     assert "R^2 0.9" in err
+    pytest.importorskip("sklearn")
+    model, T = lysep_fast.load("model.npz"), np.column_stack([t, -t])
+    np.testing.assert_allclose(model._spread.transform(T).std(axis=0), 1)
+    np.testing.assert_allclose(model._spread.mean_, T.mean(axis=0))
+    before = model.score(X, T)
+    assert model.partial_fit(X, T).score(X, T) > before - 0.1
 
 
 @pytest.mark.parametrize(
@@ -297,12 +301,13 @@ def test_images(run):
         "convolution 3 x 3: 1 x 6 x 8 -> 3 x 6 x 8, tanh, mean over 2 x 2"
         in (run("info model.npz")[0])
     )
-    if pytest.importorskip("sklearn"):
-        model = lysep_fast.load("model.npz")
-        assert type(model) is lysep_fast.LySepConvClassifier
-        assert model.predict(X).tolist() == list(map(int, expected.split()[1:]))
-    train(run, "--conv 3 --force --task regress", data="images.npz --target y")
+    os.rename("model.npz", "classes.npz")
+    train(run, "--conv 3 --task regress", data="images.npz --target y")
     assert isinstance(lysep_fast.load("model.npz"), lysep_fast.Result)
+    pytest.importorskip("sklearn")
+    model = lysep_fast.load("classes.npz")
+    assert type(model) is lysep_fast.LySepConvClassifier
+    assert model.predict(X).tolist() == list(map(int, expected.split()[1:]))
 
 
 # --- checkpoints, stopping ---------------------------------------------------------------------
