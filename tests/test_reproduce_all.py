@@ -99,7 +99,7 @@ def test_one_report_has_everything_and_needs_nothing_else(tiny, tmp_path, capsys
             assert f"({name}/{picture.name})" in text
     assert "| mnist" in text
     assert "**mnist**: not done" in text
-    assert "Runs of CE-FNN are missing: they need torch." in text
+    assert "Runs of CE-FNN, L-BFGS and Adam are missing: they need torch." in text
     assert "Runs of PINNs are missing: they need torch." in text
     assert "falls short of the paper's loss: " in text
     assert "lost in the paper's text" in text
