@@ -20,6 +20,7 @@ from ..validation import (
     check_number,
     check_widths,
 )
+from .domains import box_for_weights
 from .jets import Hidden, JetNetwork
 from .problem import Problem
 from .solution import PdeStatus, Solution
@@ -177,7 +178,7 @@ def solve(
     with Team(n_threads) as team, np.errstate(over="ignore", invalid="ignore"):
         sets = problem.collocate(n_interior, n_boundary, sampling.boundary_weight, rng)
         network = JetNetwork(sets, widths, activation, problem.operator.nonlinearity, team)
-        hidden = Hidden.random(widths, scale, problem.domain.bounds(), rng)
+        hidden = Hidden.random(widths, scale, box_for_weights(problem.domain), rng)
         state = PdeState(hidden, np.zeros(widths[-1]))
         solution = Solution(problem, hidden, state.w, activation, n_threads=n_threads)
         discrete = Discrete(problem, network, sampling, scale, rng)

@@ -20,6 +20,7 @@ from ..blocks import Step
 from ..parts.direction import LimitedMemory
 from ..stateful import Stateful, flatten, prefixed, restore
 from ..validation import check_integer, check_number
+from .domains import box_for_weights
 from .jets import Hidden, JetNetwork
 from .line_search import weak_wolfe
 from .metric import KroneckerMetric
@@ -59,7 +60,7 @@ class RandomFeatures(Stateful):
         """Fit the output weights; draw the hidden layers again for every scale."""
         self.done = False
         candidates = [state.hidden]
-        bounds = problem.problem.domain.bounds()
+        bounds = box_for_weights(problem.problem.domain)
         for scale in self.scales:
             candidates.append(Hidden.random(state.hidden.widths, scale, bounds, problem.rng))
         if len(candidates) > 1:
