@@ -45,6 +45,7 @@ class RandomFeatures(Stateful):
 
     promise = "J"
     iterates = False
+    initial_scale = (0.6, 0.3)
 
     def __init__(self, *, scales: object = None) -> None:
         self.scales: list[float] = []
@@ -117,7 +118,7 @@ class VariableProjection(Stateful):
         Pairs of the limited-memory recursion.
     damping : "auto", pair of float, or None
         Damping of the input and the output side of the layers' metric, relative to the mean
-        eigenvalue: by default (1e-6, 1e-3) up to two coordinates and (1, 1e-3) from three on,
+        eigenvalue: by default (1e-6, 1e-3) up to two coordinates and (0.1, 1e-3) from three on,
         where points are sparse and a metric that equalises the inputs fits them, not the
         solution.  None starts the recursion from the identity, as plain L-BFGS does.
     refresh : int, default 10
@@ -128,6 +129,9 @@ class VariableProjection(Stateful):
 
     promise = "J"
     iterates = True
+    # What the metric can amplify it need not start with: between sparse points, large first
+    # weights leave wiggles that no residual sees.
+    initial_scale = (0.6, 0.1)
 
     def __init__(
         self,
@@ -156,7 +160,7 @@ class VariableProjection(Stateful):
         self._keep(state, self.point)
         self.age = 0
         self.metric: KroneckerMetric | None = None
-        right = 1e-6 if problem.problem.dimension <= 2 else 1.0
+        right = 1e-6 if problem.problem.dimension <= 2 else 0.1
         self.metric_damping = (right, 1e-3) if self.damping == "auto" else self.damping
 
     def state_dict(self) -> dict[str, Any]:
