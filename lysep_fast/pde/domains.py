@@ -273,7 +273,9 @@ def _sobol(n: int, d: int, rng: np.random.Generator) -> np.ndarray:
     from scipy.stats import qmc
 
     digits = max(n - 1, 0).bit_length()
-    points = qmc.Sobol(d, bits=_BITS, seed=rng).random_base2(digits)[:n]
+    # A number, since SciPy would take a generator's seed and not the state it is in.
+    seed = int(rng.integers(2**31))
+    points = qmc.Sobol(d, bits=_BITS, seed=seed).random_base2(digits)[:n]
     # The centres of the cells: never 0, where a normal quantile is infinite.
     return np.asarray(points + 0.5 ** (_BITS + 1), dtype=np.float64)
 

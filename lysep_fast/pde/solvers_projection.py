@@ -164,9 +164,9 @@ class VariableProjection(Stateful):
         self.metric_damping = (right, 1e-3) if self.damping == "auto" else self.damping
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the pairs, the metric and the gradient."""
+        """Return the pairs, the metric, the gradient and how the output weights were fitted."""
         parts = {"memory": self.memory, "age": self.age, "metric": self.metric}
-        return flatten(parts | {"gradient": self.point.gradient})
+        return flatten(parts | {"gradient": self.point.gradient, "fit": self.point.fit})
 
     def resume(self, problem: Discrete, state: PdeState, found: Mapping[str, Any]) -> None:
         """Take over a state after `start`."""
@@ -176,7 +176,7 @@ class VariableProjection(Stateful):
             self.metric = self._metric(problem, state)
             self.metric.load_state_dict(prefixed(found, "metric"))
         gradient = restore(found, "gradient", self.point.gradient)
-        theta, fit = state.hidden.theta.copy(), OutputFit(state.w, "qr", float("nan"), 0)
+        theta, fit = state.hidden.theta.copy(), restore(found, "fit", self.point.fit)
         self.point = _Point(theta, fit, gradient, state.inside, state.edge)
 
     def _metric(self, problem: Discrete, state: PdeState) -> KroneckerMetric:
