@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from lysep_fast import __version__
 from lysep_fast.pde import PDE_SOLVERS
+from lysep_fast.pde.solve import default_scale
 
 from . import _pde_methods, _pde_torch
 from ._pde_examples import Example
@@ -83,7 +84,7 @@ class Case:
     judge : Judge
         Without a grid, or with one for the pictures of the first seed.
     points : dict
-        Numbers of points, weight of the boundary term, and scale of the first weights.
+        Numbers of points, and weight of the boundary term.
     max_iter : int
         Iterations of variable projection, which set the time for all.
     seeds : tuple of int
@@ -112,8 +113,14 @@ class Case:
             "seed": seed,
             "threads": self.threads,
             "lysep_fast": __version__,
+            "scale": self.scale(MAIN),
             **self.points,
         }
+
+    def scale(self, model: str) -> float:
+        """Return the scale of the first weights that one of the package's solvers starts from."""
+        solver = PDE_SOLVERS[MODELS[model].method]()
+        return default_scale(self.judge.problem.dimension, solver)
 
     def judge_for(self, seed: int) -> Judge:
         """Return the judge; only the first seed is drawn."""
@@ -140,6 +147,7 @@ def solver_task(case: Case, name: str, seed: int) -> Task:
     if not main:
         settings["main"] = dict(settings)  # which sets the time
         settings |= {"hidden_layer_sizes": widths, "solver_options": model.all_options}
+        settings["scale"] = case.scale(name)
 
     def run(results: Results, advance: Advance) -> dict[str, Any]:
         budgets = [] if main else [results[case.key(MAIN, seed)]["seconds"]]
@@ -223,7 +231,11 @@ def _train(case: Case, name: str, seed: int, recorder: Recorder, rate: float) ->
     problem = case.judge.problem
     with threadpool_limits(case.threads):
         pinn = _pde_torch.Pinn(
-            problem, (problem.dimension, *case.example.widths), seed=seed, **case.points
+            problem,
+            (problem.dimension, *case.example.widths),
+            scale=case.scale(MAIN),  # better for torch, too, than the other solvers' scale
+            seed=seed,
+            **case.points,
         )
         return _pde_torch.train(pinn, recorder, name, rate, ADAM_SHARE, case.threads)
 

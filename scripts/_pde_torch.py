@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lysep_fast.pde import Problem
+from lysep_fast.pde.domains import box_for_weights
 from lysep_fast.pde.jets import Hidden
 
 from ._pde_recorder import Network, Recorder
@@ -47,7 +48,7 @@ class Pinn:
     ) -> None:
         rng = np.random.default_rng(seed)
         sets = problem.collocate(n_interior, n_boundary, boundary_weight, rng)
-        hidden = Hidden.random(widths, scale, problem.domain.bounds(), rng)
+        hidden = Hidden.random(widths, scale, box_for_weights(problem.domain), rng)
         limit = np.sqrt(6.0 / (widths[-1] + 1))
         self.widths, self.nonlinearity = widths, problem.operator.nonlinearity
         self.sets = [

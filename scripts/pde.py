@@ -119,12 +119,10 @@ def make_case(example: Example, plan: Plan) -> Case:
         low, high = problem.domain.bounds()
         axes = [np.linspace(a, b, GRID) for a, b in zip(low, high, strict=True)]
         grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
-    # The default of lysep_fast.pde.solve, which torch starts from as well.
-    scale = float(np.interp(problem.dimension, [3, 5], [0.6, 0.3]))
     return Case(
         example=example,
         judge=Judge(problem, ACTIVATION, X, grid),
-        points={**POINTS, "scale": scale},
+        points=POINTS,
         max_iter=plan.iterations,
         seeds=plan.seeds[example.name],
         threads=plan.threads,

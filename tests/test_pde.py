@@ -18,9 +18,11 @@ from lysep_fast.pde import (
     SpaceTime,
     solve,
 )
+from lysep_fast.pde.domains import box_for_weights
 from lysep_fast.pde.line_search import weak_wolfe
 
 RNG = np.random.default_rng
+BOX = Box(-1, 1, 2)
 
 
 def sines(X):
@@ -83,6 +85,52 @@ def test_space_time_gives_values_at_the_start_and_on_the_walls():
     assert first.sum() == 60
     assert np.all(np.any(np.abs(E[~first, :2]) == 1.0, axis=1))
     np.testing.assert_array_equal(domain.bounds()[0], [-1, -1, 1])
+
+
+@pytest.mark.parametrize(
+    ("domain", "measure"),
+    [
+        (Box(-1, 1, 3), lambda X: X[:, 0] ** 2),
+        (Ball([0, 0], 1.0), lambda X: X[:, 0] ** 2 + X[:, 1]),
+        (SpaceTime(Box(-1, 1, 2)), lambda X: X[:, 0] ** 2 + X[:, 2]),
+    ],
+)
+@pytest.mark.parametrize("where", ["interior", "boundary"])
+def test_points_fill_the_domain_more_evenly_than_independent_ones(domain, measure, where):
+    means = [measure(getattr(domain, where)(256, RNG(seed))).mean() for seed in range(20)]
+    spread = measure(getattr(domain, where)(4096, RNG(99))).std() / 256**0.5
+    assert 0.0 < np.std(means) < 0.5 * spread
+
+
+def test_points_differ_from_seed_to_seed_and_are_drawn_at_any_number():
+    for n in (0, 1, 2, 5, 100):
+        assert BOX.interior(n, RNG(0)).shape == (n, 2)
+    assert len(np.unique(BOX.interior(500, RNG(0)), axis=0)) == 500
+    assert np.all(BOX.interior(5, RNG(0)) != BOX.interior(5, RNG(1)))
+    np.testing.assert_array_equal(BOX.interior(5, RNG(0)), BOX.interior(5, RNG(0)))
+    assert np.all(np.isfinite(Ball([0.0]).interior(4096, RNG(0))))
+
+
+def test_initial_weights_take_the_initial_slice_for_the_centre_of_time():
+    low, high = box_for_weights(SpaceTime(Box(-1, 1), 1.0, 3.0))
+    np.testing.assert_array_equal([low, high], [[-1, -1], [1, 3]])
+    low, high = box_for_weights(Ball([1.0, 2.0], 0.5))
+    np.testing.assert_array_equal([low, high], [[0.5, 1.5], [1.5, 2.5]])
+
+
+@pytest.mark.parametrize(
+    ("solver", "d", "scale"),
+    [
+        ("variable-projection", 2, 0.6),
+        ("variable-projection", 4, 0.35),
+        ("variable-projection", 10, 0.1),
+        ("nesterov", 10, 0.3),
+    ],
+)
+def test_first_weights_have_the_size_of_the_solver(solver, d, scale):
+    problem = Problem(Box(-1, 1, d), Operator(-1.0), 1.0, 0.0)
+    made = solve(problem, 200, solver=solver, max_iter=0, random_state=0, n_threads=1)
+    assert 0.95 * scale < np.abs(made.hidden.W[1]).max() < scale * (1 + 1e-12)
 
 
 def test_own_points_are_taken_as_they_are_or_as_a_subset():
@@ -267,9 +315,6 @@ def test_initial_values_count_on_the_initial_slice():
     )
     edge = problem.collocate(5, 20, 1.0, RNG(0))[1]
     np.testing.assert_array_equal(edge.f, np.where(edge.P[0][:, 1] == 0.0, 5.0, 7.0))
-
-
-BOX = Box(-1, 1, 2)
 
 
 @pytest.mark.parametrize(

@@ -252,9 +252,9 @@ def test_what_ends_early_counts_for_all_budgets():
 def test_torch_has_the_same_loss_and_the_same_gradient(example):
     problem = example.make()
     points = {"n_interior": 30, "n_boundary": 12, "boundary_weight": 100.0}
-    scale = float(np.interp(problem.dimension, [3, 5], [0.6, 0.3]))
+    points["scale"] = 0.4
     start = solve(problem, (5, 4), max_iter=0, random_state=1, **points)
-    pinn = rival.Pinn(problem, (problem.dimension, 5, 4), scale=scale, seed=1, **points)
+    pinn = rival.Pinn(problem, (problem.dimension, 5, 4), seed=1, **points)
     np.testing.assert_allclose(pinn.network().hidden.theta, start.hidden.theta, rtol=1e-14)
     pinn.load(recorder.Network(start.hidden, start.w))
     assert float(pinn.closure().detach()) == pytest.approx(start.loss, rel=1e-9)

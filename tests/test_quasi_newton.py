@@ -247,6 +247,15 @@ def test_pairs_without_curvature_are_refused(curvature):
     assert not memory.pairs
 
 
+@pytest.mark.parametrize("size", [1e-8, 1.0, 1e8])
+@pytest.mark.parametrize(("cosine", "kept"), [(2e-12, True), (5e-13, False), (-2e-12, False)])
+def test_pairs_are_kept_by_their_angle_whatever_their_size(size, cosine, kept):
+    memory = LimitedMemory(3)
+    s, y = np.array([size, 0.0]), np.array([cosine, 1.0])
+    assert memory.remember(s, y) is kept
+    assert len(memory.pairs) == kept
+
+
 # --- working set -------------------------------------------------------------------------------
 
 

@@ -12,6 +12,9 @@ from ..stateful import Stateful
 
 __all__ = ["LimitedMemory"]
 
+# Smallest cosine of the angle between step and change of gradient of a pair that is kept.
+_MIN_COSINE = 1e-12
+
 
 class LimitedMemory(Stateful):
     """L-BFGS two-loop recursion with a given initial inverse metric.
@@ -20,12 +23,9 @@ class LimitedMemory(Stateful):
     ----------
     history : int
         Number of pairs kept.
-    min_curvature : float
-        Smallest cosine of the angle between step and change of gradient of a pair that is kept.
     """
 
-    def __init__(self, history: int = 10, min_curvature: float = 1e-10) -> None:
-        self.min_curvature = min_curvature
+    def __init__(self, history: int = 10) -> None:
         self.pairs: deque[tuple[np.ndarray, np.ndarray, float]] = deque(maxlen=history)
 
     def state_dict(self) -> dict[str, Any]:
@@ -44,9 +44,13 @@ class LimitedMemory(Stateful):
         self.pairs.clear()
 
     def remember(self, s: np.ndarray, y: np.ndarray) -> bool:
-        """Keep the pair (step, change of gradient) if its curvature is safely positive."""
+        """Keep the pair (step, change of gradient) if its curvature is safely positive.
+
+        Safely means more than 1e-12 times the product of the lengths: a flatter pair would scale
+        the direction by more than float64 can bear.
+        """
         curvature = float(np.dot(s, y))
-        if not curvature > self.min_curvature * float(np.linalg.norm(s) * np.linalg.norm(y)):
+        if not curvature > _MIN_COSINE * float(np.linalg.norm(s) * np.linalg.norm(y)):
             return False
         self.pairs.append((s, y, curvature))
         return True

@@ -1,7 +1,9 @@
 """Where an equation holds: boxes, balls, space-time cylinders and the user's own points.
 
 Every domain draws interior and boundary points from a `numpy.random.Generator` and knows a box
-around itself, by which the initial weights are scaled.
+around itself, by which the initial weights are scaled.  Points are scrambled Sobol points, which
+leave smaller holes than independent ones: the residual between the points follows that on them
+more closely.
 """
 
 from __future__ import annotations
@@ -9,10 +11,14 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
+import scipy.special
 
 from ..validation import check_inputs, check_number
 
-__all__ = ["Ball", "Box", "Domain", "Points", "SpaceTime"]
+__all__ = ["Ball", "Box", "Domain", "Points", "SpaceTime", "box_for_weights"]
+
+# Binary digits of a Sobol coordinate.
+_BITS = 30
 
 
 class Domain(Protocol):
@@ -68,17 +74,33 @@ class Box:
 
     def interior(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return points uniform in the box."""
-        return rng.uniform(self.lower, self.upper, (n, self.dimension))
+        return self.inside(_sobol(n, self.n_inside, rng))
 
     def boundary(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Return points uniform on the surface: every pair of faces by its area."""
-        X = self.interior(n, rng)
-        sides = self.upper - self.lower
+        """Return points uniform on the surface: every face by its area."""
+        return self.outside(_sobol(n, self.dimension, rng))
+
+    @property
+    def n_inside(self) -> int:
+        """Number of coordinates that `inside` takes."""
+        return self.dimension
+
+    def inside(self, U: np.ndarray) -> np.ndarray:
+        """Map points of the unit cube into the box, uniformly."""
+        return self.lower + (self.upper - self.lower) * U
+
+    def outside(self, U: np.ndarray) -> np.ndarray:
+        """Map points of the unit cube, shape (n, d), to the surface, uniformly."""
         # The area of a face is the volume divided by the side across.
-        face = rng.choice(self.dimension, n, p=(1 / sides) / np.sum(1 / sides))
-        rows = np.arange(n)
-        X[rows, face] = np.where(rng.integers(0, 2, n), self.upper[face], self.lower[face])
-        return X
+        shares = np.repeat(1 / (self.upper - self.lower), 2)
+        ends = np.cumsum(shares[:-1]) / np.sum(shares)
+        across, upper = np.divmod(np.searchsorted(ends, U[:, 0], side="right"), 2)
+        rows, others = np.arange(len(U)), np.arange(self.dimension - 1)
+        V = np.empty(U.shape)
+        V[rows, across] = upper
+        V[rows[:, None], others + (others >= across[:, None])] = U[:, 1:]
+        # Exactly on the face: lower + (upper - lower) may miss upper by a rounding error.
+        return np.where(V == 1.0, self.upper, self.inside(V))
 
     @property
     def surface(self) -> float:
@@ -114,12 +136,25 @@ class Ball:
 
     def interior(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return points uniform in the ball."""
-        share = rng.uniform(size=(n, 1)) ** (1 / self.dimension)
-        return self.centre + share * (self.boundary(n, rng) - self.centre)
+        return self.inside(_sobol(n, self.n_inside, rng))
 
     def boundary(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return points uniform on the sphere."""
-        V = rng.standard_normal((n, self.dimension))
+        return self.outside(_sobol(n, self.dimension, rng))
+
+    @property
+    def n_inside(self) -> int:
+        """Number of coordinates that `inside` takes: a direction and a radius."""
+        return self.dimension + 1
+
+    def inside(self, U: np.ndarray) -> np.ndarray:
+        """Map points of the unit cube into the ball, uniformly."""
+        share = U[:, -1:] ** (1 / self.dimension)
+        return self.centre + share * (self.outside(U[:, :-1]) - self.centre)
+
+    def outside(self, U: np.ndarray) -> np.ndarray:
+        """Map points of the unit cube, shape (n, d), to the sphere, uniformly."""
+        V = scipy.special.ndtri(U)
         return self.centre + self.radius * V / np.linalg.norm(V, axis=1, keepdims=True)
 
     @property
@@ -164,21 +199,24 @@ class SpaceTime:
 
     def interior(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return points uniform in the cylinder."""
-        X = self.space.interior(n, rng)
-        return np.column_stack([X, rng.uniform(self.start, self.end, n)])
+        U = _sobol(n, self.space.n_inside + 1, rng)
+        return np.column_stack([self.space.inside(U[:, :-1]), self._times(U)])
 
     def boundary(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return points on the initial slice and on the walls, by their areas."""
-        walls = self.space.surface * (self.end - self.start)
-        share = self.space.volume / (self.space.volume + walls)
+        area = self.space.surface * (self.end - self.start)
+        share = self.space.volume / (self.space.volume + area)
         # At least one of each, or the problem would not be well posed.
         first = int(np.clip(round(share * n), min(1, n), max(n - 1, 0)))
         initial = np.column_stack(
             [self.space.interior(first, rng), np.full(first, self.start, float)]
         )
-        sides = self.space.boundary(n - first, rng)
-        times = rng.uniform(self.start, self.end, n - first)
-        return np.vstack([initial, np.column_stack([sides, times])])
+        U = _sobol(n - first, self.dimension, rng)
+        walls = np.column_stack([self.space.outside(U[:, :-1]), self._times(U)])
+        return np.vstack([initial, walls])
+
+    def _times(self, U: np.ndarray) -> np.ndarray:
+        return self.start + (self.end - self.start) * U[:, -1]
 
 
 class Points:
@@ -214,6 +252,32 @@ class Points:
     def boundary(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return n of the boundary points in their order, all of them when there are fewer."""
         return _subset(self.edge, n, rng)
+
+
+def box_for_weights(domain: Domain) -> tuple[np.ndarray, np.ndarray]:
+    """Return the corners of the box that the first layer's initial weights take for (-1, 1)^d.
+
+    It is the box around the domain.  In space-time, time runs from the centre of this box to its
+    side: the solution unfolds from the initial slice, so that is where the neurons should bend,
+    and it is smoother in time than in space.  This lowered the loss and the error of all solvers.
+    """
+    low, high = domain.bounds()
+    if isinstance(domain, SpaceTime):
+        low = np.append(low[:-1], 2.0 * domain.start - domain.end)
+    return low, high
+
+
+def _sobol(n: int, d: int, rng: np.random.Generator) -> np.ndarray:
+    """Return n scrambled Sobol points of the open unit cube, shape (n, d)."""
+    # scipy.stats takes long to import, and most users of the package do not need it.
+    from scipy.stats import qmc
+
+    digits = max(n - 1, 0).bit_length()
+    # A number, since SciPy would take a generator's seed and not the state it is in.
+    seed = int(rng.integers(2**31))
+    points = qmc.Sobol(d, bits=_BITS, seed=seed).random_base2(digits)[:n]
+    # The centres of the cells: never 0, where a normal quantile is infinite.
+    return np.asarray(points + 0.5 ** (_BITS + 1), dtype=np.float64)
 
 
 def _subset(X: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

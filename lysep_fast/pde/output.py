@@ -23,7 +23,8 @@ from .jets import JetNetwork, Part
 
 __all__ = ["OutputFit", "fit_output"]
 
-_MAX_ITER = 50
+# A network that fits badly has needed more than 50 steps, one that is being trained needs 3 or 4.
+_MAX_ITER = 200
 # Converged when the predicted decrease is below this share of the loss: the loss is then accurate
 # to as many digits, and the step that was still taken has made it better than that.
 _CONVERGED = 1e-14

@@ -20,6 +20,7 @@ from ..validation import (
     check_number,
     check_widths,
 )
+from .domains import box_for_weights
 from .jets import Hidden, JetNetwork
 from .problem import Problem
 from .solution import PdeStatus, Solution
@@ -85,8 +86,9 @@ def solve(
     boundary_weight : float, default 100.0
         The factor lam.
     scale : float, optional
-        Size of the first layer's initial weights for inputs scaled to (-1, 1): default 0.6 up to
-        three coordinates, 0.3 from five on.  Larger for solutions that oscillate more.
+        Size of the first layer's initial weights for inputs scaled to (-1, 1), time to (0, 1).
+        The default is the solver's: 0.6 up to three coordinates, and from five on 0.1 for
+        variable projection, 0.3 for the others.  Larger for solutions that oscillate more.
     max_iter : int, default 200
         Largest number of iterations.
     tol : float, default 1e-4
@@ -150,10 +152,10 @@ def solve(
     check_integer(n_threads, "n_threads", minimum=1)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable or None, got {callback!r}")
-    if scale is None:
-        scale = float(np.interp(problem.dimension, [3, 5], [0.6, 0.3]))
-    check_number(scale, "scale", 0.0, exclusive=True)
     method = _make_solver(solver, solver_options)
+    if scale is None:
+        scale = default_scale(problem.dimension, method)
+    check_number(scale, "scale", 0.0, exclusive=True)
     checkpoints = Checkpoints(checkpoint, checkpoint_every, checkpoint_errors, resume)
     rng = check_generator(random_state)
     checkpoints.begin(
@@ -177,7 +179,7 @@ def solve(
     with Team(n_threads) as team, np.errstate(over="ignore", invalid="ignore"):
         sets = problem.collocate(n_interior, n_boundary, sampling.boundary_weight, rng)
         network = JetNetwork(sets, widths, activation, problem.operator.nonlinearity, team)
-        hidden = Hidden.random(widths, scale, problem.domain.bounds(), rng)
+        hidden = Hidden.random(widths, scale, box_for_weights(problem.domain), rng)
         state = PdeState(hidden, np.zeros(widths[-1]))
         solution = Solution(problem, hidden, state.w, activation, n_threads=n_threads)
         discrete = Discrete(problem, network, sampling, scale, rng)
@@ -188,6 +190,11 @@ def solve(
         training = EquationTraining(discrete, method, state, solution)
         run(training, stopping, callback=callback, verbose=verbose, checkpoints=checkpoints)
     return solution
+
+
+def default_scale(dimension: int, solver: PdeSolver) -> float:
+    """Return the size of the first layer's initial weights that a solver starts from."""
+    return float(np.interp(dimension, [3, 5], solver.initial_scale))
 
 
 def _make_solver(solver: str | PdeSolver, options: dict[str, Any] | None) -> PdeSolver:

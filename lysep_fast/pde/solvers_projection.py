@@ -20,6 +20,7 @@ from ..blocks import Step
 from ..parts.direction import LimitedMemory
 from ..stateful import Stateful, flatten, prefixed, restore
 from ..validation import check_integer, check_number
+from .domains import box_for_weights
 from .jets import Hidden, JetNetwork
 from .line_search import weak_wolfe
 from .metric import KroneckerMetric
@@ -44,6 +45,7 @@ class RandomFeatures(Stateful):
 
     promise = "J"
     iterates = False
+    initial_scale = (0.6, 0.3)
 
     def __init__(self, *, scales: object = None) -> None:
         self.scales: list[float] = []
@@ -59,7 +61,7 @@ class RandomFeatures(Stateful):
         """Fit the output weights; draw the hidden layers again for every scale."""
         self.done = False
         candidates = [state.hidden]
-        bounds = problem.problem.domain.bounds()
+        bounds = box_for_weights(problem.problem.domain)
         for scale in self.scales:
             candidates.append(Hidden.random(state.hidden.widths, scale, bounds, problem.rng))
         if len(candidates) > 1:
@@ -116,7 +118,7 @@ class VariableProjection(Stateful):
         Pairs of the limited-memory recursion.
     damping : "auto", pair of float, or None
         Damping of the input and the output side of the layers' metric, relative to the mean
-        eigenvalue: by default (1e-6, 1e-3) up to two coordinates and (1, 1e-3) from three on,
+        eigenvalue: by default (1e-6, 1e-3) up to two coordinates and (0.1, 1e-3) from three on,
         where points are sparse and a metric that equalises the inputs fits them, not the
         solution.  None starts the recursion from the identity, as plain L-BFGS does.
     refresh : int, default 10
@@ -127,6 +129,9 @@ class VariableProjection(Stateful):
 
     promise = "J"
     iterates = True
+    # What the metric can amplify it need not start with: between sparse points, large first
+    # weights leave wiggles that no residual sees.
+    initial_scale = (0.6, 0.1)
 
     def __init__(
         self,
@@ -155,13 +160,13 @@ class VariableProjection(Stateful):
         self._keep(state, self.point)
         self.age = 0
         self.metric: KroneckerMetric | None = None
-        right = 1e-6 if problem.problem.dimension <= 2 else 1.0
+        right = 1e-6 if problem.problem.dimension <= 2 else 0.1
         self.metric_damping = (right, 1e-3) if self.damping == "auto" else self.damping
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the pairs, the metric and the gradient."""
+        """Return the pairs, the metric, the gradient and how the output weights were fitted."""
         parts = {"memory": self.memory, "age": self.age, "metric": self.metric}
-        return flatten(parts | {"gradient": self.point.gradient})
+        return flatten(parts | {"gradient": self.point.gradient, "fit": self.point.fit})
 
     def resume(self, problem: Discrete, state: PdeState, found: Mapping[str, Any]) -> None:
         """Take over a state after `start`."""
@@ -171,7 +176,7 @@ class VariableProjection(Stateful):
             self.metric = self._metric(problem, state)
             self.metric.load_state_dict(prefixed(found, "metric"))
         gradient = restore(found, "gradient", self.point.gradient)
-        theta, fit = state.hidden.theta.copy(), OutputFit(state.w, "qr", float("nan"), 0)
+        theta, fit = state.hidden.theta.copy(), restore(found, "fit", self.point.fit)
         self.point = _Point(theta, fit, gradient, state.inside, state.edge)
 
     def _metric(self, problem: Discrete, state: PdeState) -> KroneckerMetric:

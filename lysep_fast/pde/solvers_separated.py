@@ -36,6 +36,7 @@ class Alternating(Stateful):
 
     promise = "F"
     iterates = True
+    initial_scale = (0.6, 0.3)
 
     def __init__(self, *, weights: str = "frobenius", kappa: float = 1.0) -> None:
         self.weights = check_choice(weights, "weights", WEIGHTS)
@@ -103,6 +104,7 @@ class Nesterov(Stateful):
     promise = "J"
     iterates = True
     state_names = ("separated", "x", "y", "run", "sweeps")
+    initial_scale = (0.6, 0.3)
 
     def __init__(self, *, kappa: float = 0.3, refresh: int = 10) -> None:
         self.kappa = check_number(kappa, "kappa", 0.0, exclusive=True)

@@ -100,6 +100,8 @@ class PdeSolver(Protocol):
     promise: str
     #: False for a solver that is done after `start`.
     iterates: bool
+    #: Default size of the first layer's initial weights, up to three coordinates and from five on.
+    initial_scale: tuple[float, float]
 
     def start(self, problem: Discrete, state: PdeState) -> None:
         """Prepare for a run: fit the output weights, measure J."""
