@@ -7,10 +7,9 @@ import errno
 import importlib
 import inspect
 import os
-import re
 from collections import deque
-from pathlib import Path
 
+import manual
 import numpy as np
 import pytest
 
@@ -570,8 +569,7 @@ def test_settings_are_the_options_and_no_run_changes_them(name):
 
 
 def test_the_lines_of_the_guide_run_and_go_on(tmp_path, monkeypatch):
-    guide = (Path(__file__).parents[1] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
-    lines, own = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    lines, own = manual.python_blocks("checkpoints.md")
     monkeypatch.chdir(tmp_path)
     found = []
     for sweeps in ("3", "8"):

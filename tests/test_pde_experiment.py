@@ -5,10 +5,9 @@ import importlib
 import importlib.util
 import json
 import os
-import re
 import sys
-from pathlib import Path
 
+import manual
 import numpy as np
 import pytest
 from tiny_experiments import shrink_pde
@@ -301,10 +300,6 @@ def test_the_rival_stands_in_table_and_figures(tiny, tmp_path, capsys):
 
 
 def test_the_code_of_the_guide_runs(capsys):
-    text = (Path(__file__).resolve().parent.parent / "docs" / "pde.md").read_text("utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) == 4
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, "docs/pde.md", "exec"), names)
+    assert len(manual.python_blocks("pde.md")) == 4
+    manual.run_blocks("pde.md")
     assert capsys.readouterr().out
