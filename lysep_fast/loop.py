@@ -147,6 +147,9 @@ class _Run:
             raise ValueError(f"the state has other parts: {sorted(now.keys() ^ then)[:5]}")
         if len(self.result.history) != self.progress.iteration + 1:
             raise ValueError("the history has not as many rows as there were iterations")
+        for name, value in prefixed(saved, "training.best").items():
+            if not np.all(np.isfinite(value)):
+                raise ValueError(f"the kept weights {name} are not finite")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of everything."""

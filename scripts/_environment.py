@@ -21,6 +21,17 @@ def environment(threads: int, n_at_once: int = 1) -> dict[str, Any]:
     return found | ({"runs_at_once": n_at_once} if n_at_once > 1 else {})
 
 
+def peak_memory() -> float:
+    """Return the largest memory of this process or a former child, in MiB; NaN if not known."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    peak = max(resource.getrusage(one).ru_maxrss for one in who)
+    return peak / (2**20 if platform.system() == "Darwin" else 2**10)
+
+
 def require(*modules: str) -> None:
     """Raise an error that says how to install what is missing."""
     missing = []

@@ -18,7 +18,7 @@ import numpy as np
 
 from lysep_fast import ModelFileError
 
-__all__ = ["forge", "members", "mutate", "rebuild", "sealed", "torture"]
+__all__ = ["attempt", "forge", "members", "mutate", "rebuild", "sealed", "torture"]
 
 HEADER = "header.json"
 
@@ -99,30 +99,41 @@ def torture(
         If reading raises anything but `ModelFileError`, or if a damaged file is read as something
         else; the message tells how to make the file again.
     """
-    seen: Counter[str] = Counter()
+    return Counter(
+        attempt(files, folder, number, seed=seed, read=read, same=same, use=use)
+        for number in range(count)
+    )
+
+
+def attempt(
+    files: Mapping[str, bytes],
+    folder: Path,
+    number: int,
+    *,
+    seed: int,
+    read: Callable[[Path], Any],
+    same: Callable[[str, Any], bool],
+    use: Callable[[Any], None],
+) -> str:
+    """Do one mutation of `torture` and return what was done to the file and what came of it."""
     path = folder / "mutated.npz"
     names = sorted(files)
-    for number in range(count):
-        rng = np.random.default_rng((seed, number))
-        name = names[number % len(names)]
-        how, forged, data = mutate(files[name], rng)
-        path.write_bytes(data)
-        try:
-            model = read(path)
-        except ModelFileError:
-            seen[f"{how}: refused"] += 1
-            continue
-        except Exception as error:
-            raise AssertionError(f"{_which(number, seed, how, name)} raises {error!r}") from error
-        if same(name, model):
-            seen[f"{how}: the same"] += 1
-            continue
-        assert forged, (
-            f"mutation {number} of seed {seed}: {how} of {name} is read as another model"
-        )
-        use(model)
-        seen[f"{how}: another"] += 1
-    return seen
+    rng = np.random.default_rng((seed, number))
+    name = names[number % len(names)]
+    how, forged, data = mutate(files[name], rng)
+    path.write_bytes(data)
+    try:
+        model = read(path)
+    except ModelFileError:
+        return f"{how}: refused"
+    except Exception as error:
+        raise AssertionError(f"{_which(number, seed, how, name)} raises {error!r}") from error
+    if same(name, model):
+        return f"{how}: the same"
+    if not forged:
+        raise AssertionError(f"{_which(number, seed, how, name)} is read as another model")
+    use(model)
+    return f"{how}: another"
 
 
 def _which(number: int, seed: int, how: str, name: str) -> str:

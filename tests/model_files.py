@@ -101,6 +101,15 @@ def outputs(model):
     return found
 
 
+def use(model):
+    """Predict with a forged model, unless it asks for more memory than a test should take."""
+    solution = isinstance(model, pde.Solution)
+    widths = model.hidden.widths if solution else getattr(model, "result_", model).network.widths
+    if max(widths) < 10_000:
+        with np.errstate(all="ignore"):  # forged weights may be huge
+            outputs(model)
+
+
 def saved(model, folder):
     """Return the bytes of a model's file: those of equal models are equal."""
     path = folder / "saved.npz"

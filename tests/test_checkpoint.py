@@ -13,13 +13,13 @@ import manual
 import numpy as np
 import pytest
 
-from lysep_fast import ModelFileError, Status, train
+from lysep_fast import ModelFileError, Status, cli
 from lysep_fast.checkpoint import Checkpoints, solver_settings
 from lysep_fast.files import archive, atomic
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.network import Network
 from lysep_fast.parallel import Team, Workspace
-from lysep_fast.pde import Box, Operator, PdeStatus, Problem, solve
+from lysep_fast.pde import PdeStatus
 from lysep_fast.stateful import Stateful, flatten, restore
 
 # The functions have the names of their modules.
@@ -28,77 +28,9 @@ DOORS = {
     importlib.import_module("lysep_fast.pde.solve"): "EquationTraining",
 }
 
-RNG = np.random.default_rng(7)
-X = RNG.standard_normal((90, 4))
-Y = (X[:, 0] * X[:, 1] > 0).astype(int) + (X[:, 2] > 1)
-IMAGES = RNG.standard_normal((40, 1, 6, 6))
-SIDES = (IMAGES[:, 0, 0, 0] > 0).astype(int)
-LAST = 9  # sweeps of the whole run
-
-DENSE = {"X": X, "y": Y, "hidden_layer_sizes": (6, 5)}
-CONV = {"X": IMAGES, "y": SIDES, "hidden_layer_sizes": (5,), "conv_channels": (2,)}
-SINGLE = DENSE | {"X": X.astype(np.float32)}
-NUMBERS = DENSE | {"y": X[:, :2] ** 2 + 3.0, "loss": "squared-error"}
-SUBSETS = {"solver": "alternating", "batch_size": 20, "refresh_every": 3}
-CO_MOVING = {"solver": "alternating", "solver_options": {"variant": "co-moving"}}
-# Small first shares and frequent renewals, so that every branch is taken in a few steps.
-NEWTON = {"solver": "quasi-newton", "solver_options": {"refresh": 2, "history": 3}}
-BATCHES = {"solver": "mini-batch", "solver_options": {"gram_period": 2, "inverse_period": 2}}
-
-RUNS = {
-    "paper": DENSE | {"solver": "alternating"},
-    "paper, float32": SINGLE | {"solver": "alternating", "alpha": 1e-3},
-    "paper, convolution": CONV | {"solver": "alternating", "weights": "patch"},
-    "paper, regression": NUMBERS | {"solver": "alternating"},
-    "paper, subsets": DENSE | SUBSETS | {"solver_options": {"report_every": 2}},
-    "paper, subsets, convolution": CONV | SUBSETS,
-    "co-moving": DENSE | CO_MOVING | {"label_smoothing": 0.1},
-    "co-moving, weighted": DENSE | CO_MOVING | {"sample_weight": np.arange(90) % 3},
-    "co-moving, subsets": DENSE | CO_MOVING | SUBSETS,
-    "measured sweeps": DENSE | {"solver": "measured-sweeps", "batch_size": 20},
-    "measured sweeps, convolution": CONV | {"solver": "measured-sweeps", "batch_size": 15},
-    "quasi-newton": DENSE | NEWTON,
-    "quasi-newton, warming": DENSE
-    | {"X": np.tile(X, (8, 1)), "y": np.tile(Y, 8), "solver": "quasi-newton", "alpha": 1e-3},
-    "quasi-newton, rejected": DENSE
-    | {"X": np.tile(X, (8, 1)), "y": np.tile(Y, 8), "solver": "quasi-newton", "alpha": 1e-3}
-    | {"solver_options": {"max_trials": 1, "mu": 1e-5, "mu_min": 1e-9}},
-    "quasi-newton, convolution": CONV | NEWTON,
-    "quasi-newton, regression": NUMBERS | NEWTON,
-    "mini-batch": DENSE | BATCHES,
-    "mini-batch, held out": SINGLE | BATCHES | {"early_stopping": True},
-    "mini-batch, convolution": CONV | BATCHES | {"early_stopping": True},
-    "mini-batch, regression": NUMBERS | BATCHES,
-}
-
-CUBE = (lambda u: u**3, lambda u: 3 * u**2)
-
-
-def sines(points):
-    return np.prod(np.sin(np.pi * points), axis=1)
-
-
-EQUATIONS = {
-    "linear": Problem.manufactured(Box(-1, 1, 2), Operator(-1.0), sines),
-    "cubic": Problem.manufactured(Box(-1, 1, 2), Operator(-1.0, nonlinearity=CUBE), sines),
-}
-PDE_SOLVERS = {
-    "variable-projection": {"refresh": 3},
-    "nesterov": {"refresh": 3},
-    "alternating": {},
-    "random-features": {"scales": [0.5, 1.0]},
-}
-PDE_RUNS = {
-    f"{name}, {kind}": {"problem": problem, "solver": name, "solver_options": options}
-    for name, options in PDE_SOLVERS.items()
-    for kind, problem in EQUATIONS.items()
-}
-PDE_RUNS["rejected"] = {
-    "problem": EQUATIONS["cubic"],
-    "solver": "variable-projection",
-    "solver_options": {"max_trials": 1, "damping": None},
-}
-SMALL = {"hidden_layer_sizes": (6, 5), "n_interior": 80, "n_boundary": 16}  # three parts
+runs = cli.load_experiment("_checkpoint_runs")[1]
+DENSE, EQUATIONS, LAST = runs.DENSE, runs.EQUATIONS, runs.LAST
+RUNS, PDE_RUNS, X, Y = runs.RUNS, runs.PDE_RUNS, runs.X, runs.Y
 
 
 def go(run, **options):
@@ -115,11 +47,7 @@ def go(run, **options):
     with pytest.MonkeyPatch.context() as patch:
         for module, name in DOORS.items():
             patch.setattr(module, name, recorded(getattr(module, name)))
-        given = {"max_iter": LAST, "random_state": 3, "n_threads": 1} | run | options
-        if "problem" in given:
-            result = solve(given.pop("problem"), **(SMALL | given))
-        else:
-            result = train(given.pop("X"), given.pop("y"), **given)
+        result = runs.perform(run, **options)
     return result, made[0]
 
 
@@ -403,7 +331,9 @@ def test_damaged_files_are_refused(tmp_path):
         go(RUNS["mini-batch"], resume=other)
 
 
-@pytest.mark.parametrize("what", ["lost", "more", "shape", "rows", "no settings", "odd settings"])
+@pytest.mark.parametrize(
+    "what", ["lost", "more", "shape", "rows", "not finite", "no settings", "odd settings"]
+)
 def test_states_that_do_not_fit_are_refused(what, tmp_path, monkeypatch):
     # Files that are sound but made by code that differs.
     path, write = tmp_path / "c.npz", archive.write_archive
@@ -414,6 +344,8 @@ def test_states_that_do_not_fit_are_refused(what, tmp_path, monkeypatch):
             del arrays[name], header["arrays"][name]
         elif what == "more":
             header["scalars"]["training.solver.other"] = 1
+        elif what == "not finite":
+            arrays["training.best.W.1"] = np.full_like(arrays["training.best.W.1"], np.nan)
         elif what == "rows":
             header["scalars"]["loop.iteration"] = 0
         elif what == "no settings":

@@ -367,15 +367,6 @@ def test_kinds_are_not_mixed_up(path):
         lysep_fast.load(path, as_result=True)
 
 
-def use(model):
-    """Predict with a forged model, unless it asks for more memory than a test should take."""
-    solution = isinstance(model, pde.Solution)
-    widths = model.hidden.widths if solution else getattr(model, "result_", model).network.widths
-    if max(widths) < 10_000:
-        with np.errstate(all="ignore"):  # forged weights may be huge
-            outputs(model)
-
-
 @needs_sklearn
 def test_mutated_files_are_refused_or_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: None)  # slow, and nothing is kept
@@ -387,7 +378,7 @@ def test_mutated_files_are_refused_or_the_same(tmp_path, monkeypatch):
         seed=0,
         read=lysep_fast.load,
         same=lambda name, model: saved(model, tmp_path) == files[name],
-        use=use,
+        use=model_files.use,
     )
     outcomes = {how.split(": ")[1] for how in seen}
     assert outcomes == {"refused", "the same", "another"}
@@ -410,3 +401,14 @@ def test_files_of_every_version_load_for_ever(name, version):
             np.testing.assert_allclose(says[key], values, rtol=1e-9, atol=1e-12)
         else:
             np.testing.assert_array_equal(says[key], values)
+
+
+@pytest.mark.parametrize("wrong", [None, 0, 1.5, ["a"], True])
+def test_what_is_no_path_is_named(wrong):
+    with pytest.raises(TypeError, match="path must be the name of a file, got"):
+        lysep_fast.load(wrong)
+
+
+def test_a_null_character_in_a_path_is_named():
+    with pytest.raises(ValueError, match=r"path must be the name of a file, got 'a\\x00b' with"):
+        lysep_fast.load("a\0b")

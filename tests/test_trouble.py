@@ -6,12 +6,13 @@ import os
 
 import numpy as np
 import pytest
-import trouble
 from hypothesis import HealthCheck, event, given, settings
 
-from lysep_fast import Status, train
+from lysep_fast import Status, cli, train
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.linalg.least_squares import solve_normal_equations, solve_triangular
+
+_, trouble = cli.load_experiment("_generated_inputs")
 
 #: Cases per entry point; a torture run takes 10,000 and more.
 CASES = int(os.environ.get("LYSEP_CASES", 60 if JIT_ENABLED else 5))

@@ -174,7 +174,7 @@ class Archive:
     @contextlib.contextmanager
     def open(cls, path: str | os.PathLike[str]) -> Iterator[Archive]:
         """Open a file and read its header; raises as `read_archive`, also for the body."""
-        name = os.fsdecode(path)
+        name = _checked_path(path)
         with _Bounded(io.FileIO(name)) as file, _reading(name):
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 22))
@@ -242,6 +242,18 @@ def _reading(path: str) -> Iterator[None]:
             if error.errno != errno.EINVAL:
                 raise
             raise ValueError("it refers to positions outside of itself") from error
+
+
+def _checked_path(path: Any) -> str:
+    """Return the name of a file; a number would be taken for an open one."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise TypeError(f"path must be the name of a file, got {path!r:.100}")
+    name = os.fsdecode(path)
+    if "\0" in name:
+        raise ValueError(
+            f"path must be the name of a file, got {name!r:.100} with a null character"
+        )
+    return name
 
 
 def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
