@@ -147,6 +147,8 @@ class _Run:
             raise ValueError(f"the state has other parts: {sorted(now.keys() ^ then)[:5]}")
         if len(self.result.history) != self.progress.iteration + 1:
             raise ValueError("the history has not as many rows as there were iterations")
+        if not 0 <= self.progress.best_iter <= self.progress.iteration:
+            raise ValueError(f"the best iteration is {self.progress.best_iter}")
         for name, value in prefixed(saved, "training.best").items():
             if not np.all(np.isfinite(value)):
                 raise ValueError(f"the kept weights {name} are not finite")

@@ -119,9 +119,20 @@ def _leaf(name: str, value: Any) -> Any:
     raise TypeError(f"the state cannot hold {name}={value!r:.100}")
 
 
+def _kind(value: Any) -> str:
+    """Return in a word what a value without parts is; all numbers are alike."""
+    if isinstance(value, bool | str | np.ndarray | None):
+        return type(value).__name__
+    return "number" if isinstance(value, int | float | np.number) else "something else"
+
+
 def _taken(name: str, value: Any, current: Any) -> Any:
     """Return a stored value, written into the array `current` if that is one."""
     if not isinstance(value, np.ndarray):
+        if current is not None and _kind(value) != _kind(current):
+            raise ValueError(
+                f"the state has {name!r}={value!r:.100}, where {_kind(current)} is needed"
+            )
         return value
     if value.ndim == 0 and not isinstance(current, np.ndarray):
         return value[()]

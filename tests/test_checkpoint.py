@@ -332,7 +332,8 @@ def test_damaged_files_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "what", ["lost", "more", "shape", "rows", "not finite", "no settings", "odd settings"]
+    "what",
+    ["lost", "more", "shape", "rows", "not finite", "text", "best", "no settings", "odd settings"],
 )
 def test_states_that_do_not_fit_are_refused(what, tmp_path, monkeypatch):
     # Files that are sound but made by code that differs.
@@ -344,6 +345,10 @@ def test_states_that_do_not_fit_are_refused(what, tmp_path, monkeypatch):
             del arrays[name], header["arrays"][name]
         elif what == "more":
             header["scalars"]["training.solver.other"] = 1
+        elif what == "text":
+            header["scalars"]["loop.seconds"] = "1"
+        elif what == "best":
+            header["scalars"]["loop.best_iter"] = 2
         elif what == "not finite":
             arrays["training.best.W.1"] = np.full_like(arrays["training.best.W.1"], np.nan)
         elif what == "rows":
