@@ -78,6 +78,8 @@ def restore(found: Mapping[str, Any], name: str, current: Any) -> Any:
         return current
     count = found.get(f"{name}.{_COUNT}")
     if isinstance(current, list | tuple) and isinstance(count, int):
+        if not 0 <= count <= max(len(found), len(current)):  # new items have entries
+            raise ValueError(f"the state has {name!r} of length {count}")
         items = [*current, *([None] * count)][:count]
         return type(current)(restore(found, f"{name}.{i}", item) for i, item in enumerate(items))
     inner = _parts(current)

@@ -22,13 +22,12 @@ def environment(threads: int, n_at_once: int = 1) -> dict[str, Any]:
 
 
 def peak_memory() -> float:
-    """Return the largest memory of this process or a former child, in MiB; NaN if not known."""
+    """Return the largest memory of this process so far, in MiB; NaN if not known."""
     try:
         import resource
     except ImportError:  # Windows
         return float("nan")
-    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    peak = max(resource.getrusage(one).ru_maxrss for one in who)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if platform.system() == "Darwin" else 2**10)
 
 

@@ -482,6 +482,12 @@ def test_lists_may_grow_and_shrink():
         assert differences(arrays, again) == []
 
 
+@pytest.mark.parametrize("count", [-1, 10**3, 10**18])
+def test_a_list_cannot_be_longer_than_what_there_is(count):
+    with pytest.raises(ValueError, match=f"'a' of length {count}"):
+        restore({"a.count-of": count, "a.0": 1}, "a", [1])
+
+
 def test_states_that_do_not_fit_name_the_part():
     state = Part(1).state_dict()
     with pytest.raises(ValueError, match="no 'n'"):
