@@ -28,7 +28,7 @@ def peak_memory() -> float:
     except ImportError:  # Windows
         return float("nan")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if platform.system() == "Darwin" else 2**10)
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def require(*modules: str) -> None:
