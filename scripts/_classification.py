@@ -59,6 +59,8 @@ class Row:
     solver_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: Number of the time slice, where there are several.
     part: int = 1
+    #: Share of the iterations that gradient descent tries every rate for.
+    tuning_share: float = 1.0
 
     @property
     def hidden_layer_sizes(self) -> tuple[int, ...]:
@@ -88,8 +90,6 @@ class Table:
         By number.
     quick_rows : tuple of int
         Those of the quick setting.
-    tuning_share : float
-        Share of the iterations that gradient descent tries every rate for.
     curve_points : int or None
         See `Case`.
     data_note : str
@@ -100,7 +100,6 @@ class Table:
     title: str
     rows: Mapping[int, Row]
     quick_rows: tuple[int, ...]
-    tuning_share: float
     curve_points: int | None
     data_note: str
 
@@ -179,7 +178,7 @@ def make_plan(options: RunOptions, table: Table) -> Plan:
 def make_case(k: int, plan: Plan, data: Data, data_settings: dict[str, Any]) -> Case:
     """Return what the runs of one row of the table have in common."""
     row = plan.table.rows[k]
-    share = QUICK_TUNING_SHARE if plan.quick else plan.table.tuning_share
+    share = QUICK_TUNING_SHARE if plan.quick else row.tuning_share
     return Case(
         name=f"row {k}",
         data=data,

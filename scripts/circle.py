@@ -78,7 +78,6 @@ def make_plan(options: RunOptions) -> Plan:
         title="Table 5.1",
         rows=ROWS,
         quick_rows=QUICK_ROWS,
-        tuning_share=1.0,
         curve_points=None,
         data_note="the circle experiment draws its own points",
     )
