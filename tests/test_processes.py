@@ -162,7 +162,7 @@ def test_an_estimator_with_a_seed_changes_nothing_global():
 
 def test_importing_changes_nothing_global():
     code = (
-        "import numba, scipy.linalg, scipy.sparse, threadpoolctl, global_state\n"
+        "import numba, scipy.linalg, scipy.sparse, scipy.stats, threadpoolctl, global_state\n"
         "before = global_state.snapshot()\n"
         "import lysep_fast, lysep_fast.pde, lysep_fast.solvers\n"
         "print(global_state.changes(before, global_state.snapshot()))"
