@@ -285,3 +285,16 @@ def test_bad_options_are_named_by_partial_fit_too(blobs, name, options, message)
     X, y = data(name, blobs)
     with pytest.raises((ValueError, TypeError), match=message):
         first(make(name, **options), X, y)
+
+
+def test_equal_targets_have_no_spread_whatever_rounding_makes_of_it():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 2))
+    for target in (1.0, 1e10):
+        for _ in range(20):
+            weight = rng.uniform(0.0, 2.0, size=40) * (rng.uniform(size=40) < 0.7)
+            model = LySepRegressor((3,), max_iter=1, random_state=0)
+            with np.errstate(invalid="raise"):
+                for _ in range(2):
+                    model.partial_fit(X, np.full(40, target), weight)
+            assert model._unit(X, np.full(40, target), weight) is None

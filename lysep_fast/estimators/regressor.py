@@ -201,8 +201,13 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
     def _unit(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> float | None:
         """Return the spread of all targets so far, with these; None if they are all the same."""
         T = check_targets(y, len(X), X.dtype)
-        self._spread.partial_fit(T, None, check_weights(sample_weight, X))
-        return float(np.sqrt(np.mean(self._spread.var_))) or None
+        # The weighted variance of equal targets is what rounding leaves, of either sign; its
+        # root, which the scaler takes, is not used here.
+        with np.errstate(invalid="ignore"):
+            self._spread.partial_fit(T, None, check_weights(sample_weight, X))
+        rounding = 10.0 * np.finfo(np.float64).eps * self._spread.mean_**2
+        variance = np.where(self._spread.var_ > rounding, self._spread.var_, 0.0)
+        return float(np.sqrt(np.mean(variance))) or None
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the predictions, in the shape of the targets: (n,) or (n, K)."""
