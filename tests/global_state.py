@@ -53,3 +53,8 @@ def _numba_threads():
 def changes(before, after):
     """Return the names of what differs between two snapshots."""
     return [name for name, value in before.items() if value != after[name]]
+
+
+def heed_ctrl_c():
+    """Undo, in a new process, what shells do to programs in the background: deafness to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import global_state
 import numpy as np
 import pytest
 
@@ -608,11 +609,6 @@ def test_bench_leaves_torch_as_it_was():
 # --- processes ---------------------------------------------------------------------------------
 
 
-def heed_ctrl_c():
-    """Undo what shells do to programs in the background: make them deaf to Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def start(line, **more):
     return subprocess.Popen(
         [sys.executable, "-m", "lysep_fast", *line.split()],
@@ -638,7 +634,8 @@ def test_a_reader_that_has_seen_enough_is_no_error(run, circle):
 def test_ctrl_c_in_a_process(circle):
     line = "train data.csv --target place --out model.npz --max-iter 100000000 --quiet "
     with start(
-        line + "--solver alternating --threads 1 --checkpoint c.npz", preexec_fn=heed_ctrl_c
+        line + "--solver alternating --threads 1 --checkpoint c.npz",
+        preexec_fn=global_state.heed_ctrl_c,
     ) as process:
         while not Path("c.npz").exists():
             assert process.poll() is None

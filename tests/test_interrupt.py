@@ -179,6 +179,7 @@ def test_a_real_signal_stops_training(what):
     child = subprocess.Popen(
         [sys.executable, "-c", REAL.replace("WHAT", what)],
         env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE, text=True,
+        preexec_fn=global_state.heed_ctrl_c,
     )  # fmt: skip
     try:
         assert child.stdout.readline() == "ready\n"
