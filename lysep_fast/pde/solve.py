@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ from ..checkpoint import Checkpoints, solver_settings
 from ..features.jet import Jet
 from ..loop import Stopping, run
 from ..parallel import Team, available_cpus
+from ..solvers.base import make_from
 from ..validation import (
-    check_choice,
     check_generator,
     check_integer,
     check_number,
@@ -152,7 +151,7 @@ def solve(
     check_integer(n_threads, "n_threads", minimum=1)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable or None, got {callback!r}")
-    method = _make_solver(solver, solver_options)
+    method: PdeSolver = make_from(PDE_SOLVERS, solver, solver_options)
     if scale is None:
         scale = default_scale(problem.dimension, method)
     check_number(scale, "scale", 0.0, exclusive=True)
@@ -195,30 +194,3 @@ def solve(
 def default_scale(dimension: int, solver: PdeSolver) -> float:
     """Return the size of the first layer's initial weights that a solver starts from."""
     return float(np.interp(dimension, [3, 5], solver.initial_scale))
-
-
-def _make_solver(solver: str | PdeSolver, options: dict[str, Any] | None) -> PdeSolver:
-    """Return the solver object for a name and its options."""
-    if not isinstance(solver, str):
-        if isinstance(solver, type) or not callable(getattr(solver, "step", None)):
-            raise TypeError(
-                f"solver must be one of {sorted(PDE_SOLVERS)} or a solver object, got {solver!r}"
-            )
-        if options:
-            raise ValueError(
-                f"solver_options={options!r} only go with a solver's name; give them to the "
-                f"solver object {solver!r} instead"
-            )
-        return solver
-    check_choice(solver, "solver", tuple(PDE_SOLVERS))
-    if options is not None and not isinstance(options, Mapping):
-        raise TypeError(f"solver_options must be a dict or None, got {options!r}")
-    known = inspect.signature(PDE_SOLVERS[solver]).parameters
-    for name, value in (options or {}).items():
-        if name not in known:
-            raise TypeError(
-                f"solver_options has {name}={value!r}, which solver={solver!r} does not know; it "
-                f"takes {', '.join(known)}"
-            )
-    made: PdeSolver = PDE_SOLVERS[solver](**(options or {}))
-    return made

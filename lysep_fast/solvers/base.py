@@ -17,7 +17,7 @@ from .measured import MeasuredSweeps
 from .mini_batch import MiniBatch
 from .quasi_newton import QuasiNewton
 
-__all__ = ["SOLVERS", "Solver", "choose_init", "choose_solver", "make_solver"]
+__all__ = ["SOLVERS", "Solver", "choose_init", "choose_solver", "make_from", "make_solver"]
 
 #: Most features and samples for quasi-newton: in a plane or in space, and on very few samples.
 AUTO_FLAT, AUTO_FEW = (3, 10_000), (20, 199)
@@ -114,7 +114,20 @@ def choose_init(solver: Solver, n_features: int, loss: str) -> str:
 
 
 def make_solver(solver: str | Solver, options: dict[str, Any] | None = None) -> Solver:
-    """Return the solver object for a name and its options.
+    """Return the solver object for a name and its options, as `make_from` does."""
+    made: Solver = make_from(SOLVERS, solver, options, others=("auto",))
+    return made
+
+
+def make_from(
+    classes: Mapping[str, type[Any]],
+    solver: Any,
+    options: dict[str, Any] | None,
+    others: tuple[str, ...] = (),
+) -> Any:
+    """Return the object of one of the named classes, or `solver` itself if it is an object.
+
+    `others` are names that a user may give as well, for the message only.
 
     Raises
     ------
@@ -126,8 +139,8 @@ def make_solver(solver: str | Solver, options: dict[str, Any] | None = None) -> 
     if not isinstance(solver, str):
         if isinstance(solver, type) or not callable(getattr(solver, "step", None)):
             raise TypeError(
-                f"solver must be one of {sorted(SOLVERS)} or a solver object such as "
-                f"lysep_fast.solvers.Alternating(), got {solver!r}"
+                f"solver must be one of {sorted(classes)} or a solver object such as "
+                f"{next(iter(classes.values())).__name__}(), got {solver!r}"
             )
         if options:
             raise ValueError(
@@ -135,16 +148,15 @@ def make_solver(solver: str | Solver, options: dict[str, Any] | None = None) -> 
                 f"solver object {solver!r} instead"
             )
         return solver
-    if solver not in SOLVERS:
-        raise ValueError(f"solver must be one of {['auto', *sorted(SOLVERS)]}, got {solver!r}")
+    if solver not in classes:
+        raise ValueError(f"solver must be one of {[*others, *sorted(classes)]}, got {solver!r}")
     if options is not None and not isinstance(options, Mapping):
         raise TypeError(f"solver_options must be a dict or None, got {options!r}")
-    known = inspect.signature(SOLVERS[solver]).parameters
+    known = inspect.signature(classes[solver]).parameters
     for name, value in (options or {}).items():
         if name not in known:
             raise TypeError(
                 f"solver_options has {name}={value!r}, which solver={solver!r} does not know; it "
                 f"takes {', '.join(known)}"
             )
-    made: Solver = SOLVERS[solver](**(options or {}))
-    return made
+    return classes[solver](**(options or {}))
