@@ -223,8 +223,10 @@ def test_rivals_are_named_once_with_all_their_rows():
         (1, 2), 1,
     )  # fmt: skip
     (remark,) = made.rival_remarks()
-    assert remark.startswith("fast solver reached a lower training loss")
-    assert remark.endswith(" than LySep-FNN in rows 1, 2.")
+    assert remark == (
+        "fast solver reached a lower training loss and a lower test loss than LySep-FNN in "
+        "rows 1, 2."
+    )
 
 
 # --- pictures ----------------------------------------------------------------------------------
