@@ -14,6 +14,7 @@ from . import RunOptions, _torch_baseline, _torch_optimisers
 from ._environment import require
 from ._experiment import Job, Report, choose_rows, choose_solver, refuse_data, solver_options
 from ._models import Data, warm_up
+from ._rates import TUNING_SEEDS
 from ._rival_tasks import FAST, make_rival_tasks
 from ._runner import Results
 from ._tasks import Case, make_tasks
@@ -140,6 +141,7 @@ class Plan:
             "output_bias": False,
             "gradient_descent_rates": list(_torch_baseline.RATES),
             "adam_rates": list(_torch_optimisers.ADAM_RATES),
+            "tuning_seeds": list(TUNING_SEEDS),
             "note": SETTINGS_NOTE,
         }  # fmt: skip
 
@@ -192,6 +194,7 @@ def make_case(k: int, plan: Plan, data: Data, data_settings: dict[str, Any]) -> 
         sweeps=plan.sweeps[k],
         iterations=plan.iterations[k],
         tuning_iterations=max(1, round(share * plan.iterations[k])),
+        tuning_seeds=TUNING_SEEDS,
         frozen_iterations=plan.frozen_iterations,
         threads=plan.threads,
         levels=row.levels,

@@ -21,11 +21,11 @@ TIMED = ("lysep", "fast", "lbfgs", "adam", "descent")
 
 EXPLANATIONS = (
     "CE-FNN: the same network and data in torch, full-batch gradient descent on the mean "
-    "cross-entropy, the rate chosen per row on the first seed.",
+    "cross-entropy, the rate chosen per row on the first two seeds.",
     "LySep-FNN is the paper's method. The fast solver is `quasi-newton` with its defaults.",
     "L-BFGS and Adam: the same network in torch, on all data; strong Wolfe conditions for L-BFGS, "
-    "for Adam the best of three rates per row on the first seed. They and the fast solver stop at "
-    "a tenth of the paper's LySep loss: compare their times, not how far they got.",
+    "for Adam the best of three rates per row on the first two seeds. They and the fast solver "
+    "stop at a tenth of the paper's LySep loss: compare their times, not how far they got.",
     "Frozen features: the hidden layers as LySep-FNN first draws them, only the last layer "
     "trained, to convergence and without regularisation. What this reaches says little about how "
     "well hidden layers are trained; compare the test losses.",

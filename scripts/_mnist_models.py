@@ -75,12 +75,13 @@ class Method:
 
 @dataclass(frozen=True)
 class Rival:
-    """An optimiser of torch, the rates to choose from, and how long it runs."""
+    """An optimiser of torch, the rates to choose from, with which seeds, and how long it runs."""
 
     optimiser: str
     rates: tuple[float, ...]
     n_iter: int
     tuning_iterations: int
+    tuning_seeds: tuple[int, ...]
     batch_size: int
     unit: str = "steps"
 

@@ -126,8 +126,9 @@ class Report(ReportBase):
             rates = ", ".join(f"{rate:g}" for rate in rival.rates)
             share = rival.tuning_iterations / rival.n_iter
             found.append(
-                f"{MODELS[model].title}: rate chosen per row out of {rates}, on the first seed: "
-                f"the least mean loss in the last tenth of trials with {share:.0%} of the steps."
+                f"{MODELS[model].title}: rate chosen per row out of {rates}, on the first "
+                f"{len(rival.tuning_seeds)} seeds: the least mean loss in the last tenth of "
+                f"trials with {share:.0%} of the steps."
             )
         found.append(
             "Curves: the network on the first images of the training set (curve_samples in "

@@ -12,9 +12,9 @@ from . import _mnist_models, _mnist_torch
 from ._mnist_figures import MODELS
 from ._mnist_models import Architecture, Method, Rival, settings
 from ._models import Data
+from ._rates import rate_task
 from ._runner import Results, Task
 from ._tasks import summary
-from ._torch_baseline import choose_rate
 
 Advance = Callable[[], None]
 
@@ -70,7 +70,7 @@ def make_tasks(case: Case, n_seeds: int, with_torch: bool) -> list[Task]:
     seeds = range(n_seeds)
     tasks = [method_task(case, model, seed) for model in case.methods for seed in seeds]
     for model in case.rivals:
-        tasks.append(rate_task(case, model, with_torch))
+        tasks.append(rival_rate_task(case, model, with_torch))
         tasks += [rival_task(case, model, seed, with_torch) for seed in seeds]
     return tasks
 
@@ -100,42 +100,39 @@ def method_task(case: Case, model: str, seed: int) -> Task:
     )
 
 
-def rate_task(case: Case, model: str, possible: bool) -> Task:
-    """Return the search for a baseline's rate, on the first seed."""
+def rival_rate_task(case: Case, model: str, possible: bool) -> Task:
+    """Return the search for a baseline's rate."""
     rival = case.rivals[model]
 
-    def run(results: Results, advance: Advance) -> dict[str, Any]:
-        def losses(rate: float) -> Any:
-            return _mnist_torch.train(
-                case.data.X,
-                case.data.y,
-                architecture=case.architecture,
-                optimiser=rival.optimiser,
-                rate=rate,
-                n_iter=rival.tuning_iterations,
-                batch_size=rival.batch_size,
-                seed=0,
-                n_threads=case.threads,
-                curve_samples=1,
-                advance=advance,
-            ).batch_losses
+    def losses(rate: float, seed: int, advance: Advance) -> Any:
+        return _mnist_torch.train(
+            case.data.X,
+            case.data.y,
+            architecture=case.architecture,
+            optimiser=rival.optimiser,
+            rate=rate,
+            n_iter=rival.tuning_iterations,
+            batch_size=rival.batch_size,
+            seed=seed,
+            n_threads=case.threads,
+            curve_samples=1,
+            advance=advance,
+        ).batch_losses
 
-        rate, reached = choose_rate(rival.rates, losses)
-        return {"rate": rate, "rates": rival.rates, "losses": reached}
-
-    return Task(
+    return rate_task(
         key=case.key(model, "rate"),
-        label=case.label(model, "search for the rate"),
+        label=f"{case.name}, {MODELS[model].title}",
         settings=case.settings(0, rival),
-        n_steps=rival.tuning_iterations * len(rival.rates),
-        run=run,
-        summary=lambda result: f"{result['rate']:g}",
+        rates=rival.rates,
+        seeds=rival.tuning_seeds,
+        n_iter=rival.tuning_iterations,
+        losses=losses,
         possible=possible,
     )
 
 
 def rival_task(case: Case, model: str, seed: int, possible: bool) -> Task:
-    """Return a run of a baseline with the rate that `rate_task` found."""
+    """Return a run of a baseline with the rate that `rival_rate_task` found."""
     rival = case.rivals[model]
 
     def run(results: Results, advance: Advance) -> dict[str, Any]:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _models, _torch_baseline, _torch_optimisers
+import numpy as np
+
+from . import _models, _torch_optimisers
 from ._experiment import solver_options
+from ._rates import rate_task
 from ._runner import Results, Task
 from ._tasks import Advance, Case, summary
 
@@ -58,35 +61,32 @@ def fast_task(case: Case, seed: int) -> Task:
 
 
 def adam_rate_task(case: Case, possible: bool) -> Task:
-    """Return the search for Adam's rate, on the first seed."""
+    """Return the search for Adam's rate."""
     rates = _torch_optimisers.ADAM_RATES
     n_iter = max(1, round(TUNING_SHARE * case.rival_iterations["adam"]))
 
-    def run(results: Results, advance: Advance) -> dict[str, Any]:
-        def losses(rate: float) -> Any:
-            return _torch_optimisers.train(
-                case.data.X,
-                case.data.y,
-                method="adam",
-                widths=case.widths,
-                rate=rate,
-                n_iter=n_iter,
-                seed=0,
-                n_threads=case.threads,
-                activation=case.activation,
-                advance=advance,
-            ).loss
+    def losses(rate: float, seed: int, advance: Advance) -> np.ndarray:
+        return _torch_optimisers.train(
+            case.data.X,
+            case.data.y,
+            method="adam",
+            widths=case.widths,
+            rate=rate,
+            n_iter=n_iter,
+            seed=seed,
+            n_threads=case.threads,
+            activation=case.activation,
+            advance=advance,
+        ).loss
 
-        rate, found = _torch_baseline.choose_rate(rates, losses)
-        return {"rate": rate, "rates": rates, "losses": found}
-
-    return Task(
+    return rate_task(
         key=case.key("adam", "rate"),
-        label=f"{case.name}, Adam, search for the rate",
-        settings=case.settings(0, rates=rates, iterations=n_iter),
-        n_steps=n_iter * len(rates),
-        run=run,
-        summary=lambda result: f"{result['rate']:g}",
+        label=f"{case.name}, Adam",
+        settings=case.settings(0, rates=rates, iterations=n_iter, **case.tuning()),
+        rates=rates,
+        seeds=case.tuning_seeds,
+        n_iter=n_iter,
+        losses=losses,
         possible=possible,
     )
 
@@ -94,7 +94,9 @@ def adam_rate_task(case: Case, possible: bool) -> Task:
 def torch_task(case: Case, method: str, seed: int, possible: bool) -> Task:
     """Return a run of Adam, with the rate that `adam_rate_task` found, or of L-BFGS."""
     n_iter = case.rival_iterations[method]
-    own = {"rates": _torch_optimisers.ADAM_RATES} if method == "adam" else {}
+    own: dict[str, Any] = {}
+    if method == "adam":
+        own = {"rates": _torch_optimisers.ADAM_RATES, **case.tuning()}
 
     def run(results: Results, advance: Advance) -> dict[str, Any]:
         rate = results[case.key("adam", "rate")]["rate"] if method == "adam" else 1.0

@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lysep_fast import __version__
 
 from . import _models, _torch_baseline
 from ._curves import reached, thin
+from ._rates import rate_task
 from ._runner import Results, Task
 
 Advance = Callable[[], None]
@@ -37,6 +39,8 @@ class Case:
         Sweeps of layer separation.
     iterations, tuning_iterations : int
         Iterations of gradient descent, and of its trial with every rate.
+    tuning_seeds : tuple of int
+        Seeds that gradient descent and Adam try every rate with.
     frozen_iterations : int
         Bound on the iterations of L-BFGS for the last layer.
     threads : int
@@ -61,6 +65,7 @@ class Case:
     sweeps: int
     iterations: int
     tuning_iterations: int
+    tuning_seeds: tuple[int, ...]
     frozen_iterations: int
     threads: int
     levels: tuple[float, ...]
@@ -104,6 +109,10 @@ class Case:
             return {}
         return {"levels": self.levels, "curve_points": self.curve_points}
 
+    def tuning(self) -> dict[str, Any]:
+        """Return the settings that all searches for a rate share."""
+        return {"tuning_seeds": self.tuning_seeds}
+
     def descent_settings(self, seed: int) -> dict[str, Any]:
         """Return the settings of gradient descent, the search for its rate included."""
         return self.settings(
@@ -111,6 +120,7 @@ class Case:
             iterations=self.iterations,
             rates=_torch_baseline.RATES,
             tuning_iterations=self.tuning_iterations,
+            **self.tuning(),
             **self.thinning(),
         )
 
@@ -120,7 +130,7 @@ def make_tasks(case: Case, n_seeds: int, with_torch: bool) -> list[Task]:
     seeds = range(n_seeds)
     tasks = [lysep_task(case, seed) for seed in seeds]
     tasks += [frozen_task(case, seed) for seed in seeds]
-    tasks.append(rate_task(case, with_torch))
+    tasks.append(descent_rate_task(case, with_torch))
     return tasks + [descent_task(case, seed, with_torch) for seed in seeds]
 
 
@@ -182,37 +192,37 @@ def frozen_task(case: Case, seed: int) -> Task:
     )
 
 
-def rate_task(case: Case, possible: bool) -> Task:
-    """Return the search for the rate of gradient descent, on the first seed."""
-    rates, n_iter = _torch_baseline.RATES, case.tuning_iterations
+def descent_rate_task(case: Case, possible: bool) -> Task:
+    """Return the search for the rate of gradient descent."""
 
-    def run(results: Results, advance: Advance) -> dict[str, Any]:
-        rate, losses = _torch_baseline.tune_rate(
+    def losses(rate: float, seed: int, advance: Advance) -> np.ndarray:
+        return _torch_baseline.gradient_descent(
             case.data.X,
             case.data.y,
-            rates=rates,
             widths=case.widths,
-            n_iter=n_iter,
-            seed=0,
+            rate=rate,
+            n_iter=case.tuning_iterations,
+            seed=seed,
             n_threads=case.threads,
             activation=case.activation,
             advance=advance,
-        )
-        return {"rate": rate, "rates": rates, "losses": losses}
+        ).loss
 
-    return Task(
+    rates, n_iter = _torch_baseline.RATES, case.tuning_iterations
+    return rate_task(
         key=case.key("descent", "rate"),
-        label=f"{case.name}, CE-FNN, search for the rate",
-        settings=case.settings(0, rates=rates, iterations=n_iter),
-        n_steps=n_iter * len(rates),
-        run=run,
-        summary=lambda result: f"{result['rate']:g}",
+        label=f"{case.name}, CE-FNN",
+        settings=case.settings(0, rates=rates, iterations=n_iter, **case.tuning()),
+        rates=rates,
+        seeds=case.tuning_seeds,
+        n_iter=n_iter,
+        losses=losses,
         possible=possible,
     )
 
 
 def descent_task(case: Case, seed: int, possible: bool) -> Task:
-    """Return a run of gradient descent with the rate that `rate_task` found."""
+    """Return a run of gradient descent with the rate that `descent_rate_task` found."""
 
     def run(results: Results, advance: Advance) -> dict[str, Any]:
         found = _models.gradient_descent(

@@ -118,26 +118,3 @@ def gradient_descent(
         return values
 
     return Trained(curves[0], curves[1], curves[2], predict)
-
-
-def tune_rate(
-    X: np.ndarray, y: np.ndarray, *, rates: Sequence[float] = RATES, **settings: Any
-) -> tuple[float, list[float]]:
-    """Return the rate with the lowest CE after a short run, and that CE for every rate."""
-    return choose_rate(rates, lambda rate: gradient_descent(X, y, rate=rate, **settings).loss)
-
-
-def choose_rate(
-    rates: Sequence[float], losses: Callable[[float], np.ndarray]
-) -> tuple[float, list[float]]:
-    """Return the rate that leads to the lowest loss, and what every rate leads to.
-
-    The mean over the last tenth of the iterations decides: a single value can be a lucky moment
-    of an oscillation.  A rate that leads to NaN or infinity never wins.
-    """
-    reached = []
-    for rate in rates:
-        loss = losses(rate)
-        tail = float(np.mean(loss[-max(1, len(loss) // 10) :]))
-        reached.append(tail if np.isfinite(tail) else float("inf"))
-    return rates[int(np.argmin(reached))], reached

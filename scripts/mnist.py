@@ -21,6 +21,7 @@ from ._mnist_models import Architecture, Method, Rival, warm_up
 from ._mnist_report import Report
 from ._mnist_tasks import Case, make_tasks
 from ._models import Data
+from ._rates import TUNING_SEEDS
 
 
 @dataclass(frozen=True)
@@ -216,8 +217,8 @@ def make_case(k: int, plan: Plan, data: Data) -> Case:
         architecture=ROWS[k].architecture,
         methods=methods,
         rivals={
-            "descent": Rival("descent", RATES, steps, tuning, TORCH_BATCH),
-            "adam": Rival("adam", ADAM_RATES, steps, tuning, TORCH_BATCH),
+            "descent": Rival("descent", RATES, steps, tuning, TUNING_SEEDS, TORCH_BATCH),
+            "adam": Rival("adam", ADAM_RATES, steps, tuning, TUNING_SEEDS, TORCH_BATCH),
         },
         threads=plan.threads,
     )

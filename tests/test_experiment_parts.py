@@ -25,6 +25,7 @@ models, report, tables = part("_models"), part("_circle_report"), part("_tables"
 baseline, progress, store = part("_torch_baseline"), part("_progress"), part("_store")
 time_left = part("_time_left")
 optimisers = part("_torch_optimisers")
+choose_rate = part("_rates").choose_rate
 
 
 # --- the table ---------------------------------------------------------------------------------
@@ -214,11 +215,30 @@ def test_torch_keeps_its_global_state(torch):
 
 def test_the_rate_with_the_lowest_loss_wins_and_divergence_never(torch):
     X, y = circle.make_circle(40, 0)
-    settings = {"widths": (2, 5, 2), "n_iter": 20, "seed": 0, "n_threads": 1}
-    rate, losses = baseline.tune_rate(X, y, rates=(1e-4, 0.3, float("inf")), **settings)
+
+    def losses(rate, seed):
+        settings = {"widths": (2, 5, 2), "n_iter": 20, "n_threads": 1}
+        return baseline.gradient_descent(X, y, rate=rate, seed=seed, **settings).loss
+
+    rate, reached = choose_rate((1e-4, 0.3, float("inf")), (0, 1), losses)
     assert rate == 0.3
-    assert losses[1] < losses[0]
-    assert losses[2] == math.inf
+    assert reached[1] < reached[0]
+    assert reached[2] == math.inf
+
+
+def test_a_rate_that_one_of_the_seeds_does_not_bear_loses():
+    tails = {(0.1, 0): 3.0, (0.1, 1): 5.0, (1.0, 0): 1.0, (1.0, 1): 9.0, (3.0, 0): 0.5}
+
+    def losses(rate, seed):
+        return np.r_[np.full(18, 99.0), np.full(2, tails.get((rate, seed), np.nan))]
+
+    assert choose_rate((0.1, 1.0, 3.0), (0, 1), losses) == (0.1, [4.0, 5.0, math.inf])
+    assert choose_rate((0.1, 1.0, 3.0), (0,), losses) == (3.0, [3.0, 1.0, 0.5])
+
+
+def test_when_every_rate_diverges_that_is_an_error():
+    with pytest.raises(scripts.ExperimentError, match=r"all rates .* diverge; .* smaller"):
+        choose_rate((0.1, 1.0), (0,), lambda rate, seed: np.full(5, np.nan))
 
 
 # --- files --------------------------------------------------------------------------------------
