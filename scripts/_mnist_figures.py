@@ -16,6 +16,7 @@ MODELS = {
     "literal": Style("literal Algorithm 2", "#cc79a7"),
     "fast": Style("mini-batch solver", "#009e73"),
     "adam": Style("Adam", "#555555"),
+    "lbfgs": Style("L-BFGS", "#e69f00"),
 }
 COLUMNS = 3
 MOST_DIGITS = 60

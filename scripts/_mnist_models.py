@@ -1,7 +1,7 @@
 """Convolutional networks trained by a solver of lysep_fast or in torch, to a result for JSON.
 
     lysep    any solver that trains convolutions
-    descent  mini-batch gradient descent or Adam in torch
+    rival    mini-batch gradient descent, Adam or L-BFGS in torch
 
 The curves begin with the initial network; they are taken on a fixed part of the training data,
 the final figures on all of it.
@@ -23,7 +23,7 @@ from lysep_fast.kernels import cross_entropy
 from lysep_fast.layers import Convolution
 from lysep_fast.solvers import make_solver
 
-from . import _mnist_torch, _watch
+from . import _mnist_lbfgs, _mnist_torch, _watch
 from ._models import Data, final
 from ._torch_baseline import threads
 
@@ -75,14 +75,17 @@ class Method:
 
 @dataclass(frozen=True)
 class Rival:
-    """An optimiser of torch, the rates to choose from, with which seeds, and how long it runs."""
+    """An optimiser of torch, the rates to choose from, with which seeds, and how long it runs.
+
+    Without rates there is no search; a batch of None is all images.
+    """
 
     optimiser: str
     rates: tuple[float, ...]
     n_iter: int
     tuning_iterations: int
     tuning_seeds: tuple[int, ...]
-    batch_size: int
+    batch_size: int | None
     unit: str = "steps"
 
 
@@ -167,38 +170,42 @@ def kernel_change(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]
     ]
 
 
-def descent(
+def rival(
     data: Data,
     *,
     architecture: Architecture,
-    rival: Rival,
-    rate: float,
+    how: Rival,
+    rate: float | None,
     seed: int,
     n_threads: int,
     advance: Advance,
 ) -> dict[str, Any]:
-    """Train the same network in torch."""
-    trained = _mnist_torch.train(
-        data.X,
-        data.y,
-        architecture=architecture,
-        optimiser=rival.optimiser,
-        rate=rate,
-        n_iter=rival.n_iter,
-        batch_size=rival.batch_size,
-        seed=seed,
-        n_threads=n_threads,
-        curve_samples=CURVE_SAMPLES,
-        advance=advance,
-    )
+    """Train the same network in torch; a rate only where there was a search for it."""
+    n = len(data.X)
+    common: dict[str, Any] = {
+        "architecture": architecture,
+        "seed": seed,
+        "n_threads": n_threads,
+        "curve_samples": CURVE_SAMPLES,
+        "advance": advance,
+    }
+    if how.batch_size is None:
+        trained = _mnist_lbfgs.train(data.X, data.y, n_iter=how.n_iter, **common)
+    else:
+        assert rate is not None
+        trained = _mnist_torch.train(
+            data.X, data.y, optimiser=how.optimiser, rate=rate, n_iter=how.n_iter,
+            batch_size=how.batch_size, **common,
+        )  # fmt: skip
     with threads(n_threads):
         found = final(data, trained.logits, False)
-    size = min(rival.batch_size, len(data.X))
+    size = min(how.batch_size or n, n)
+    steps = len(trained.batch_losses)
     return {
         "curves": trained.curves,
-        "rate": rate,
-        "n_iter": rival.n_iter,
-        "passes": rival.n_iter * size / len(data.X),
+        **({} if rate is None else {"rate": rate}),
+        "n_iter": steps,
+        "passes": steps * size / n,
         "batch_size": size,
         "kernel_change": kernel_change(trained.kernels),
         **found,

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _figures, _mnist_figures
 from ._models import from_digits
-from ._report import NEEDS_TORCH, SHORT, ReportBase, seconds, span
+from ._report import NEEDS_TORCH, SHORT, ReportBase, listed, seconds, span
 from ._tables import markdown
 from ._torch_baseline import how_to_get_torch
 
@@ -21,6 +21,8 @@ EXPLANATIONS = {
     "descent": "CE-CNN: the same network in torch (without an output bias either), plain "
     "mini-batch gradient descent on the mean cross-entropy, constant rate.",
     "adam": "Adam: the same network, batches and number of steps in torch.",
+    "lbfgs": "L-BFGS: the same network in torch on all images, strong Wolfe conditions; the best "
+    "network that it evaluated.",
     "literal": "Literal Algorithm 2: Frobenius norm products as weights, auxiliaries of its own "
     "for every subset, closed-form solves. The weights of the lower layers grow so large that "
     "its convolutions hardly move (see the changes of the kernels). It runs for fewer sweeps, "
@@ -76,6 +78,9 @@ class Report(ReportBase):
         ]
         return "\n\n".join(parts) + "\n"
 
+    def seeds_of(self, model: str) -> range:
+        return self.case.seeds(model, self.n_seeds)
+
     def _introduction(self) -> str:
         data, network = self.case.data_settings, self.case.architecture
         quick = " **Quick settings**: fewer rows, seeds, sweeps and steps." if self.quick else ""
@@ -122,7 +127,13 @@ class Report(ReportBase):
             f'LySep-CNN: solver "{method.solver}" of lysep_fast, see its options in results.json.'
         )
         found += [text for model, text in EXPLANATIONS.items() if model in self.models]
+        for model, most in self.case.most_seeds.items():
+            if self.n_seeds > most:
+                seeds = f"{most} seed{'s' if most > 1 else ''}"
+                found.append(f"{MODELS[model].title}: only {seeds}, its passes take too long.")
         for model, rival in self.case.rivals.items():
+            if not rival.rates:
+                continue
             rates = ", ".join(f"{rate:g}" for rate in rival.rates)
             share = rival.tuning_iterations / rival.n_iter
             found.append(
@@ -156,7 +167,8 @@ class Report(ReportBase):
 
     def advice(self) -> str:
         """Return how to get the baselines when one is missing."""
-        return "" if self.has_baseline else how_to_get_torch("CE-CNN and Adam baselines need")
+        names = [MODELS[model].title for model in self.baselines]
+        return "" if self.has_baseline else how_to_get_torch(f"baselines {listed(names)} need")
 
     # --- pictures ------------------------------------------------------------------------------
 

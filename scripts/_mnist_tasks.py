@@ -35,6 +35,8 @@ class Case:
         By model: how it is trained, by lysep_fast and in torch.
     threads : int
         Threads of every model.
+    most_seeds : dict
+        By model: bound on its number of seeds, for those that take too long for all of them.
     """
 
     name: str
@@ -44,6 +46,11 @@ class Case:
     methods: dict[str, Method]
     rivals: dict[str, Rival]
     threads: int
+    most_seeds: dict[str, int]
+
+    def seeds(self, model: str, n_seeds: int) -> range:
+        """Return the seeds of a model when so many are asked for."""
+        return range(min(n_seeds, self.most_seeds.get(model, n_seeds)))
 
     def key(self, model: str, seed: int | str) -> str:
         """Return the name of a run in the results file."""
@@ -67,10 +74,11 @@ class Case:
 
 def make_tasks(case: Case, n_seeds: int, with_torch: bool) -> list[Task]:
     """Return the runs of all models, in the order in which they are done."""
-    seeds = range(n_seeds)
-    tasks = [method_task(case, model, seed) for model in case.methods for seed in seeds]
-    for model in case.rivals:
-        tasks.append(rival_rate_task(case, model, with_torch))
+    tasks = [method_task(case, m, s) for m in case.methods for s in case.seeds(m, n_seeds)]
+    for model, rival in case.rivals.items():
+        if rival.rates:
+            tasks.append(rival_rate_task(case, model, with_torch))
+        seeds = case.seeds(model, n_seeds)
         tasks += [rival_task(case, model, seed, with_torch) for seed in seeds]
     return tasks
 
@@ -112,7 +120,7 @@ def rival_rate_task(case: Case, model: str, possible: bool) -> Task:
             optimiser=rival.optimiser,
             rate=rate,
             n_iter=rival.tuning_iterations,
-            batch_size=rival.batch_size,
+            batch_size=rival.batch_size or len(case.data.X),
             seed=seed,
             n_threads=case.threads,
             curve_samples=1,
@@ -132,15 +140,15 @@ def rival_rate_task(case: Case, model: str, possible: bool) -> Task:
 
 
 def rival_task(case: Case, model: str, seed: int, possible: bool) -> Task:
-    """Return a run of a baseline with the rate that `rival_rate_task` found."""
+    """Return a run of a baseline, with the rate that `rival_rate_task` found if it has one."""
     rival = case.rivals[model]
 
     def run(results: Results, advance: Advance) -> dict[str, Any]:
-        return _mnist_models.descent(
+        return _mnist_models.rival(
             case.data,
             architecture=case.architecture,
-            rival=rival,
-            rate=results[case.key(model, "rate")]["rate"],
+            how=rival,
+            rate=results[case.key(model, "rate")]["rate"] if rival.rates else None,
             seed=seed,
             n_threads=case.threads,
             advance=advance,

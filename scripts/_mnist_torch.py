@@ -90,7 +90,7 @@ def train(
     clock, curves, at = Clock(), Curves(), marks(n_iter)
     edge, n = math.isqrt(X.shape[1]), len(X)
     network = make_network(architecture, edge, int(y.max()) + 1, seed)
-    before = _kernels(network)
+    before = kernels_of(network)
     step = _stepper(network, optimiser, rate)
     images, labels = torch.from_numpy(X).reshape(n, 1, edge, edge), torch.from_numpy(y)
     rng, losses = np.random.default_rng(seed), np.empty(n_iter)
@@ -99,7 +99,7 @@ def train(
     def look(done: int) -> None:
         seconds = clock.seconds  # first: the evaluation does not count
         with clock.paused():
-            _look(curves, network, X[:curve_samples], labels[:curve_samples])
+            look_at(curves, network, X[:curve_samples], labels[:curve_samples])
         curves.passes.append(done * size / n)
         curves.seconds.append(seconds)
 
@@ -111,15 +111,15 @@ def train(
             if k + 1 in at:
                 look(k + 1)
             advance()
-    seconds, kernels = clock.seconds, list(zip(before, _kernels(network), strict=True))
-    return Trained(losses, curves.as_dict(), seconds, kernels, partial(_logits, network))
+    seconds, kernels = clock.seconds, list(zip(before, kernels_of(network), strict=True))
+    return Trained(losses, curves.as_dict(), seconds, kernels, partial(logits_of, network))
 
 
-def _look(curves: Curves, network: Any, X: np.ndarray, labels: Any) -> None:
+def look_at(curves: Curves, network: Any, X: np.ndarray, labels: Any) -> None:
     """Add loss and accuracy on some images to the curves."""
     import torch
 
-    U = torch.from_numpy(_logits(network, X))
+    U = torch.from_numpy(logits_of(network, X))
     curves.loss.append(torch.nn.functional.cross_entropy(U, labels).item())
     curves.accuracy.append((U.argmax(dim=1) == labels).double().mean().item())
 
@@ -149,7 +149,7 @@ def _batches(n: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray
             yield order[start : start + size]
 
 
-def _logits(network: Any, X: np.ndarray) -> np.ndarray:
+def logits_of(network: Any, X: np.ndarray) -> np.ndarray:
     import torch
 
     edge = math.isqrt(X.shape[1])
@@ -159,7 +159,7 @@ def _logits(network: Any, X: np.ndarray) -> np.ndarray:
     return values
 
 
-def _kernels(network: Any) -> list[np.ndarray]:
+def kernels_of(network: Any) -> list[np.ndarray]:
     """Return copies of the kernels of all convolutions."""
     import torch
 

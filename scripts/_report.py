@@ -79,9 +79,13 @@ class ReportBase:
 
     # --- results -------------------------------------------------------------------------------
 
+    def seeds_of(self, model: str) -> range:
+        """Return the seeds that a model is run with."""
+        return range(self.n_seeds)
+
     def runs(self, k: int, model: str) -> list[dict[str, Any]]:
         """Return the finished runs of a row, in the order of their seeds."""
-        keys = (self.cases[k].key(model, seed) for seed in range(self.n_seeds))
+        keys = (self.cases[k].key(model, seed) for seed in self.seeds_of(model))
         return [self.results[key] for key in keys if key in self.results]
 
     @property
@@ -91,7 +95,7 @@ class ReportBase:
 
     def complete(self, model: str) -> bool:
         """Return whether every run of a model is there."""
-        return all(len(self.runs(k, model)) == self.n_seeds for k in self.cases)
+        return all(len(self.runs(k, model)) == len(self.seeds_of(model)) for k in self.cases)
 
     def statistics(self, k: int, model: str, name: str) -> tuple[float, float] | None:
         """Return mean and standard deviation (NaN for one seed), None without runs."""

@@ -23,15 +23,14 @@ class _Finished(Exception):
     """Ends an optimiser, L-BFGS even in the middle of its search along a line."""
 
 
-class _Training:
-    """A network, its data, and all that has been seen of its loss.
+class Training:
+    """A network in training, all that has been seen of its loss, and its best weights.
+
+    Subclasses say what the loss is.
 
     Parameters
     ----------
-    X, y : ndarray
-        Training data.
-    widths, activation, seed, output_bias
-        As for `_torch_baseline.make_network`.
+    network : torch module
     n_iter : int
         Evaluations after that of the initial network.
     stop_at : float
@@ -39,6 +38,52 @@ class _Training:
     advance : callable
         Called after every evaluation but the first.
     """
+
+    def __init__(
+        self, network: Any, *, n_iter: int, stop_at: float, advance: Callable[[], None]
+    ) -> None:
+        self.network, self.parameters = network, list(network.parameters())
+        self._n_iter, self._stop_at, self._advance = n_iter, stop_at, advance
+        #: Of every evaluation: loss and seconds.
+        self.losses: list[float] = []
+        self.seconds: list[float] = []
+        self._best = [parameter.detach().clone() for parameter in self.parameters]
+        self._least, self._began = np.inf, time.perf_counter()
+
+    def evaluate(self) -> float:
+        """Return the loss."""
+        raise NotImplementedError
+
+    def differentiate(self) -> Any:
+        """Leave the gradient of what was evaluated in the parameters, and return the loss."""
+        raise NotImplementedError
+
+    def closure(self) -> Any:
+        """Return the loss with its gradient; raise `_Finished` where the training ends."""
+        value = self.evaluate()
+        self.losses.append(value)
+        self.seconds.append(time.perf_counter() - self._began)
+        if value < self._least:
+            self._least = value
+            for kept, parameter in zip(self._best, self.parameters, strict=True):
+                kept.copy_(parameter.detach())
+        if len(self.losses) > 1:
+            self._advance()
+        if len(self.losses) > self._n_iter or value <= self._stop_at or not np.isfinite(value):
+            raise _Finished
+        return self.differentiate()
+
+    def restore(self) -> None:
+        """Go back to the best network."""
+        import torch
+
+        with torch.no_grad():
+            for kept, parameter in zip(self._best, self.parameters, strict=True):
+                parameter.copy_(kept)
+
+
+class _AtOnce(Training):
+    """All data in one pass; the arguments are those of `train`."""
 
     def __init__(
         self,
@@ -49,56 +94,41 @@ class _Training:
         activation: str,
         seed: int,
         output_bias: bool,
-        n_iter: int,
-        stop_at: float,
-        advance: Callable[[], None],
+        **bounds: Any,
     ) -> None:
         import torch
 
-        self.network = make_network(widths, activation, seed, output_bias)
-        self.parameters = list(self.network.parameters())
         self._inputs, self._labels = torch.tensor(X, dtype=torch.float64), torch.tensor(y)
-        self._n_iter, self._stop_at, self._advance = n_iter, stop_at, advance
-        self._rows: list[tuple[float, float, float]] = []
-        self._least, self._best = np.inf, [p.detach().clone() for p in self.parameters]
-        self._began = time.perf_counter()
+        self.accuracies: list[float] = []
+        super().__init__(make_network(widths, activation, seed, output_bias), **bounds)
 
-    def closure(self) -> Any:
-        """Return the loss with its gradient; raise `_Finished` where the training ends."""
+    def evaluate(self) -> float:
         import torch
 
         logits = self.network(self._inputs)
-        loss = torch.nn.functional.cross_entropy(logits, self._labels)
-        value = loss.item()
-        correct = (logits.detach().argmax(dim=1) == self._labels).double().mean().item()
-        self._rows.append((value, correct, time.perf_counter() - self._began))
-        if value < self._least:
-            self._least = value
-            for kept, parameter in zip(self._best, self.parameters, strict=True):
-                kept.copy_(parameter.detach())
-        if len(self._rows) > 1:
-            self._advance()
-        if len(self._rows) > self._n_iter or value <= self._stop_at or not np.isfinite(value):
-            raise _Finished
+        self._loss = torch.nn.functional.cross_entropy(logits, self._labels)
+        correct = logits.detach().argmax(dim=1) == self._labels
+        self.accuracies.append(correct.double().mean().item())
+        return float(self._loss.item())
+
+    def differentiate(self) -> Any:
         for parameter in self.parameters:
             parameter.grad = None
-        loss.backward()
-        return loss
+        self._loss.backward()
+        return self._loss
 
     def finish(self) -> Trained:
         """Go back to the best network and return what there is."""
         import torch
 
-        with torch.no_grad():
-            for kept, parameter in zip(self._best, self.parameters, strict=True):
-                parameter.copy_(kept)
+        self.restore()
 
         def predict(points: np.ndarray) -> np.ndarray:
             with torch.no_grad():
                 values: np.ndarray = self.network(torch.tensor(points, dtype=torch.float64))
             return np.asarray(values)
 
-        return Trained(*np.array(self._rows).T, predict)
+        return Trained(*map(np.array, (self.losses, self.accuracies, self.seconds)), predict)
 
 
 def train(
@@ -136,25 +166,27 @@ def train(
     """
     with threads(n_threads):
         load_optimisers()
-        training = _Training(
+        training = _AtOnce(
             X, y, widths=widths, activation=activation, seed=seed, output_bias=output_bias,
             n_iter=n_iter, stop_at=stop_at, advance=advance,
         )  # fmt: skip
-        with contextlib.suppress(_Finished):
-            (_adam if method == "adam" else _lbfgs)(training, rate, n_iter)
+        (adam if method == "adam" else lbfgs)(training, rate, n_iter)
         return training.finish()
 
 
-def _adam(training: _Training, rate: float, n_iter: int) -> None:
+def adam(training: Training, rate: float, n_iter: int) -> None:
+    """Train by Adam."""
     import torch
 
     optimiser = torch.optim.Adam(training.parameters, lr=rate)
-    for _ in range(n_iter + 1):
-        training.closure()
-        optimiser.step()
+    with contextlib.suppress(_Finished):
+        for _ in range(n_iter + 1):
+            training.closure()
+            optimiser.step()
 
 
-def _lbfgs(training: _Training, rate: float, n_iter: int) -> None:
+def lbfgs(training: Training, rate: float, n_iter: int) -> None:
+    """Train by L-BFGS with the strong Wolfe conditions."""
     import torch
 
     optimiser = torch.optim.LBFGS(
@@ -162,7 +194,8 @@ def _lbfgs(training: _Training, rate: float, n_iter: int) -> None:
         history_size=HISTORY, line_search_fn="strong_wolfe", tolerance_grad=0.0,
         tolerance_change=0.0,
     )  # fmt: skip
-    optimiser.step(training.closure)
+    with contextlib.suppress(_Finished):
+        optimiser.step(training.closure)
 
 
 def load_optimisers() -> None:

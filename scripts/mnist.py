@@ -2,7 +2,7 @@
 
 LySep-CNN is Algorithm 2 with measured weights on fresh subsets.  Beside it stand Algorithm 2 to
 the letter, whose norm products freeze the convolutions, the package's solver for test accuracy,
-and gradient descent and Adam in torch, which work through as many images as LySep-CNN.
+and torch: gradient descent and Adam, which work through as many images as LySep-CNN, and L-BFGS.
 """
 
 from __future__ import annotations
@@ -104,6 +104,9 @@ TORCH_BATCH = 128
 RATES, ADAM_RATES = (0.03, 0.1, 0.3, 1.0), (1e-3, 3e-3)
 # Share of the steps that the baselines try every rate for.
 TUNING_SHARE = 0.25
+# L-BFGS evaluates all images at once. With as many images as the others it would see two to six
+# networks; it gets more, and so takes too long for ten seeds.
+LBFGS_EVALUATIONS, QUICK_LBFGS_EVALUATIONS, LBFGS_SEEDS = 40, 10, 2
 
 SETTINGS_NOTE = (
     "Channels, kernel and pooling sizes, the hidden width, batch sizes, refresh period, numbers "
@@ -120,6 +123,7 @@ class Plan:
     seeds: int
     sweeps: dict[int, int]
     literal_sweeps: int
+    lbfgs_evaluations: int
     threads: int
     solver: str
     quick: bool
@@ -135,6 +139,7 @@ class Plan:
             },
             "solver": self.solver,
             "literal_sweeps": self.literal_sweeps,
+            "lbfgs_evaluations": self.lbfgs_evaluations,
             "seeds": self.seeds,
             "seeds_vary": "initial weights and subsets; the data are the same for all runs",
             "loss": "mean cross-entropy of the true network at the end, on all training images",
@@ -171,6 +176,7 @@ def make_plan(options: RunOptions) -> Plan:
     quick = options.quick
     rows = choose_rows(options, ROWS, QUICK_ROWS, "Table 5.3")
     literal = QUICK_LITERAL_SWEEPS if quick else LITERAL_SWEEPS
+    evaluations = QUICK_LBFGS_EVALUATIONS if quick else LBFGS_EVALUATIONS
     return Plan(
         rows=rows,
         seeds=options.seeds or (QUICK_SEEDS if quick else SEEDS),
@@ -178,6 +184,7 @@ def make_plan(options: RunOptions) -> Plan:
             k: options.sweeps or (ROWS[k].quick_sweeps if quick else ROWS[k].sweeps) for k in rows
         },
         literal_sweeps=min(literal, options.sweeps or literal),
+        lbfgs_evaluations=min(evaluations, options.sweeps or evaluations),
         threads=options.threads or available_cpus(),
         solver=choose_solver(options, SOLVER, SOLVERS),
         quick=quick,
@@ -219,8 +226,10 @@ def make_case(k: int, plan: Plan, data: Data) -> Case:
         rivals={
             "descent": Rival("descent", RATES, steps, tuning, TUNING_SEEDS, TORCH_BATCH),
             "adam": Rival("adam", ADAM_RATES, steps, tuning, TUNING_SEEDS, TORCH_BATCH),
+            "lbfgs": Rival("lbfgs", (), plan.lbfgs_evaluations, 0, (), None, "evaluations"),
         },
         threads=plan.threads,
+        most_seeds={"lbfgs": LBFGS_SEEDS},
     )
 
 

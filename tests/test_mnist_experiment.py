@@ -280,6 +280,7 @@ def test_the_baselines_stand_in_the_table_with_the_rate_that_was_found(
     folder, no_figures, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr(mnist, "TORCH_BATCH", 6)
+    monkeypatch.setattr(mnist, "LBFGS_SEEDS", 1)
     assert reproduce(folder, tmp_path, "--rows 1 --seeds 2 --sweeps 2") == 0
     assert "CPU build" not in capsys.readouterr().out
     found = runs(tmp_path)
@@ -288,9 +289,34 @@ def test_the_baselines_stand_in_the_table_with_the_rate_that_was_found(
         assert rate["rates"] == list(rates)
         assert rate["rate"] == rate["rates"][int(np.argmin(rate["losses"]))]
         assert found[f"row 1/{model}/1"]["result"]["rate"] == rate["rate"]
+    assert found["row 1/lbfgs/0"]["result"]["passes"] == 3  # the initial network counts
+    assert "rate" not in found["row 1/lbfgs/0"]["result"]
+    assert "row 1/lbfgs/1" not in found
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "needs torch" not in text
+    assert "L-BFGS: only 1 seed, its" in text
     # What is there is used again without torch.
     monkeypatch.setitem(sys.modules, "torch", None)
     assert reproduce(folder, tmp_path, "--rows 1 --seeds 2 --sweeps 2") == 0
     assert (tmp_path / "table.md").read_text(encoding="utf-8") == text
+
+
+@NEEDS_TORCH
+def test_lbfgs_in_parts_is_lbfgs_on_all_images_and_returns_its_best_network(folder, monkeypatch):
+    lbfgs = part("_mnist_lbfgs")
+    data = mnist.load(folder)
+    settings = {"architecture": mnist.ROWS[4].architecture, "n_iter": 12, "seed": 3}
+    settings |= {"n_threads": 1, "curve_samples": N}
+    whole = lbfgs.train(data.X, data.y, **settings)
+    monkeypatch.setattr(lbfgs, "AT_ONCE", 7)
+    counted = []
+    parts = lbfgs.train(data.X, data.y, **settings, advance=lambda: counted.append(1))
+    assert len(counted) == 12
+    assert len(parts.batch_losses) == 13
+    # float32, and a search along a line may take another way later on
+    np.testing.assert_allclose(parts.batch_losses[:6], whole.batch_losses[:6], rtol=1e-3)
+    reached = float(np.mean(cross_entropy(parts.logits(data.X), data.y)))
+    assert reached == pytest.approx(parts.batch_losses.min(), rel=1e-5)
+    assert reached < parts.batch_losses[0] - 0.05
+    looked = np.array(parts.curves["passes"], dtype=int)
+    np.testing.assert_allclose(parts.curves["loss"], parts.batch_losses[looked], rtol=1e-5)
