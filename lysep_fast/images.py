@@ -139,7 +139,7 @@ class ConvolutionLayers:
         count = len(widths)
         for name, value in (("kernel_size", kernel_size), ("pool_size", pool_size)):
             several = isinstance(value, Sequence) and not isinstance(value, str)
-            if several and len(value) != count:
+            if several and count and len(value) != count:
                 raise ValueError(
                     f"{name} must be one number or one for each of the {count} convolutions, got "
                     f"{value!r}"
@@ -153,6 +153,12 @@ class ConvolutionLayers:
                 raise ValueError(
                     f"padding must be 'same' or a number of zeros, got {padding!r}"
                 ) from None
+        given = {"kernel_size": kernel_size, "pool_size": pool_size, "padding": padding}
+        for name, value in given.items():
+            if not count and value != getattr(cls, name):
+                raise ValueError(
+                    f"{name}={value!r} needs convolutions; set conv_channels, or leave it out"
+                )
         return cls(widths, kernel_size, pool_size, padding)
 
     def network(

@@ -24,11 +24,13 @@ class Status(enum.Enum):
 
     RUNNING = "training has not stopped yet"
     MAX_ITER = "the maximal number of sweeps was reached; raise max_iter to train further"
-    CONVERGED = "the separated loss has stopped improving by more than tol"
+    CONVERGED = "the minimised loss has stopped improving by more than tol"
     EARLY_STOPPED = "the validation loss has stopped improving; the best weights are returned"
     CALLBACK = "the callback asked to stop"
     INTERRUPTED = "interrupted by Ctrl-C; the best weights so far are returned"
-    NO_PROGRESS = "no block could lower the separated loss any further in this precision"
+    NO_PROGRESS = (
+        "the loss that the solver minimises could not be lowered any further in this precision"
+    )
     NOT_FINITE = (
         "the loss is no longer finite; the last finite weights are returned. "
         "Scale the inputs to about unit size, or train in float64"

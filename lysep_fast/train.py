@@ -342,6 +342,11 @@ def _method(solver: str | Solver, options: dict[str, Any] | None, **subsets: int
     """Return the solver with its options, those of `subsets` that are set among them."""
     given = {name: value for name, value in subsets.items() if value is not None}
     if given and isinstance(options, Mapping | None):
+        for name in given.keys() & (options or {}).keys():
+            raise ValueError(
+                f"{name} is given twice: {name}={given[name]!r} and in solver_options as "
+                f"{(options or {})[name]!r}; leave one of them out"
+            )
         options = {**(options or {}), **given}
     method = make_solver(solver, options)
     if "refresh_every" in given and getattr(method, "batch_size", None) is None:

@@ -180,6 +180,19 @@ BAD = [
     ({"solver": "measured-sweeps", "refresh_every": 0}, ValueError, "refresh_every.*got 0"),
     ({"solver": Alternating(), "batch_size": 5}, ValueError, "batch_size.*solver object"),
     ({"solver_options": 3, "batch_size": 5}, TypeError, "solver_options must be a dict.*3"),
+    (
+        {"solver": "mini-batch", "solver_options": {"batch_size": 7}, "batch_size": 5},
+        ValueError,
+        "batch_size is given twice: batch_size=5 and .* as 7; leave one",
+    ),
+    (
+        {"solver": "alternating", "solver_options": {"report_every": 3}},
+        ValueError,
+        "report_every=3.*batch_size",
+    ),
+    ({"conv_channels": (), "kernel_size": 5}, ValueError, "kernel_size=5 needs conv"),
+    ({"conv_channels": (), "pool_size": (1, 2)}, ValueError, r"pool_size=\(1, 2\) needs conv"),
+    ({"conv_channels": (), "padding": 0}, ValueError, "padding=0 needs conv"),
 ]
 
 

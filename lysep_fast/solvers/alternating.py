@@ -159,6 +159,11 @@ class Alternating(Stateful):
             batch_size = check_integer(batch_size, "batch_size", minimum=1)
         if report_every is not None:
             report_every = check_integer(report_every, "report_every", minimum=1)
+            if batch_size is None:
+                raise ValueError(
+                    f"report_every={report_every} counts sweeps on subsets; set batch_size, or "
+                    "leave it out"
+                )
         self.batch_size, self.report_every = batch_size, report_every
         self.refresh_every = check_integer(refresh_every, "refresh_every", minimum=1)
         self.promise = "F" if batch_size is None else "none"
