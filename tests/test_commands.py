@@ -153,6 +153,29 @@ def test_model_is_the_file_of_an_estimator(run, circle):
     assert model.score(X, labels) > 0.6
 
 
+def test_balanced_classes_are_those_of_the_estimator(run, circle):
+    X, labels = np.load("data.npz")["X"], np.load("data.npz")["y"]
+    rare = np.flatnonzero(labels == "in")
+    kept = np.setdiff1d(np.arange(len(X)), rare[:-15])
+    np.savez("rare.npz", X=X[kept], y=labels[kept])
+    line = "--class-weight balanced --no-standardize"
+    train(run, line, data="rare.npz --target y")
+    result = lysep_fast.load("model.npz", as_result=True)
+    y = (labels[kept] == "out").astype(int)
+    weights = np.where(y == 1, 1 / np.sum(y), 1 / np.sum(1 - y))
+    direct = lysep_fast.train(
+        X[kept], y, sample_weight=weights, hidden_layer_sizes=8, max_iter=15, random_state=1,
+        n_threads=1,
+    )  # fmt: skip
+    # scaled to mean 1 by other roundings
+    assert result.history[3].loss == pytest.approx(direct.history[3].loss, rel=1e-6)
+    pytest.importorskip("sklearn")
+    assert lysep_fast.load("model.npz").class_weight == "balanced"
+    _, err = train(run, f"{line} --task regress --force", data="data.npz --target index", code=1)
+    assert "--class-weight is for classes" in err
+    assert "as asked" in err
+
+
 def test_without_scikit_learn(run, circle, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "sklearn"]:
         monkeypatch.delitem(sys.modules, name)

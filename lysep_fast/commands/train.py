@@ -81,6 +81,11 @@ def add_parser(commands: Any) -> None:
     add("--max-iter", type=natural, default=200, metavar="N", help="sweeps (default: 200)")
     add("--alpha", type=not_negative, default=0.0, help="weight decay (default: 0)")
     add(
+        "--class-weight",
+        choices=("balanced",),
+        help="let all classes count alike, however many rows they have",
+    )
+    add(
         "--early-stopping",
         action="store_true",
         help="hold out a part of the rows and keep the sweep that is best on it",
@@ -122,6 +127,7 @@ def run(options: argparse.Namespace) -> int:
             scaling.apply(table.X),
             y,
             loss="squared-error" if classes is None else "cross-entropy",
+            sample_weight=None if options.class_weight is None else _balanced(y),
             n_threads=options.threads,
             checkpoint=options.checkpoint,
             checkpoint_every=options.checkpoint_every,
@@ -134,6 +140,8 @@ def run(options: argparse.Namespace) -> int:
     model = Model(result, classes, table.names)
     parameters = {k: v for k, v in arguments.items() if options.conv or not k.startswith("conv")}
     parameters.pop("image_shape", None)  # stored as the network has it
+    if classes is not None:
+        parameters["class_weight"] = options.class_weight
     write_model(options.out, model, parameters, y)
     print(_summary(options.out, result, time.perf_counter() - began))
     if options.validation is not None:
@@ -204,6 +212,11 @@ def _targets(table: Table, options: argparse.Namespace) -> tuple[np.ndarray, np.
                 f"{table.path}: the target {options.target!r} holds strings such as "
                 f"{str(y[0])[:80]!r}, which --task regress cannot learn"
             ) from None
+        if options.class_weight is not None:
+            raise CommandError(
+                f"{table.path}: --class-weight is for classes, and this is a regression ({why}); "
+                "leave it out, or say --task classify"
+            )
         _say(options, f"{table.path}: {table.shape}; regression ({why})")
         return y, None
     if y.ndim != 1:
@@ -229,6 +242,12 @@ def _task(y: np.ndarray, n_different: int) -> tuple[str, str]:
     if n_different > _MOST_CLASSES:
         return "regress", f"{n_different} whole numbers; --task classify would make them classes"
     return "classify", "the target holds whole numbers; --task regress would take them as amounts"
+
+
+def _balanced(y: np.ndarray) -> np.ndarray:
+    """Return weights of the rows with which the classes have equal sums."""
+    counts = np.bincount(y)
+    return np.asarray(len(y) / (len(counts) * counts[y]))
 
 
 def _scaling(X: np.ndarray, options: argparse.Namespace) -> Scaling:
