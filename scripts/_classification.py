@@ -91,7 +91,7 @@ class Table:
         By number.
     quick_rows : tuple of int
         Those of the quick setting.
-    curve_points : int or None
+    curve_points : int
         See `Case`.
     data_note : str
         Why there are no data files to read.
@@ -101,7 +101,7 @@ class Table:
     title: str
     rows: Mapping[int, Row]
     quick_rows: tuple[int, ...]
-    curve_points: int | None
+    curve_points: int
     data_note: str
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import _classification_figures as figures
+from . import _torch_baseline, _torch_optimisers
 from ._curves import times_to
 from ._models import from_digits
 from ._report import NEEDS_TORCH, SHORT, ReportBase, rows_text, seconds, span
@@ -18,6 +19,9 @@ __all__ = ["SHORT", "ClassificationReport"]
 MODELS = figures.MODELS
 #: Those whose times until a loss are compared.
 TIMED = ("lysep", "fast", "lbfgs", "adam", "descent")
+
+#: By model: the rates that are tried.
+RATES = {"descent": _torch_baseline.RATES, "adam": _torch_optimisers.ADAM_RATES}
 
 EXPLANATIONS = (
     "CE-FNN: the same network and data in torch, full-batch gradient descent on the mean "
@@ -75,6 +79,10 @@ class ClassificationReport(ReportBase):
             self.time_table(),
             "## Work and time",
             self._work_table(),
+            "## Searches for a rate",
+            "Training loss at the end of short runs with every rate, mean over the seeds that the "
+            "search uses; the rate with the least is taken.",
+            self.rate_table(),
             "## Remarks",
             "\n".join(f"- {remark}" for remark in self.remarks()),
         ]
@@ -128,6 +136,20 @@ class ClassificationReport(ReportBase):
                     cells.append(f"{runs[0]['rate']:g}" if runs else "")
                 cells.append(seconds(runs))
             rows.append(cells)
+        return markdown(header, rows)
+
+    def rate_table(self) -> str:
+        """Return the table of what the searches for the rates of the baselines found."""
+        header, rows = ["row"], [[self.name(k)] for k in self.cases]
+        for model, rates in RATES.items():
+            header += [f"{self.models[model].title}, {rate:g}" for rate in rates]
+            for k, cells in zip(self.cases, rows, strict=True):
+                found = self.results.get(self.cases[k].key(model, "rate"))
+                if found is None:
+                    cells += [NEEDS_TORCH] * len(rates)
+                else:
+                    losses = [math.nan if x is None else x for x in found["losses"]]
+                    cells += [loss_text(loss, math.nan) for loss in losses]
         return markdown(header, rows)
 
     # --- sentences -----------------------------------------------------------------------------

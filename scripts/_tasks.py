@@ -21,8 +21,6 @@ from ._runner import Results, Task
 
 Advance = Callable[[], None]
 
-CURVE_POINTS = 100
-
 
 @dataclass(frozen=True)
 class Case:
@@ -49,8 +47,8 @@ class Case:
         Losses whose times are compared: the paper's, then a smaller one at which the rivals stop.
     rival_iterations : mapping
         By model, "fast", "adam" or "lbfgs": bound on its steps, or evaluations for L-BFGS.
-    curve_points : int or None
-        About how many entries of a curve are kept, or None for all.
+    curve_points : int
+        About how many entries of a curve are kept.
     """
 
     name: str
@@ -70,7 +68,7 @@ class Case:
     threads: int
     levels: tuple[float, ...]
     rival_iterations: Mapping[str, int]
-    curve_points: int | None = None
+    curve_points: int
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -92,21 +90,15 @@ class Case:
             **own,
         }
 
-    def kept(self, result: dict[str, Any], n_iter: int) -> dict[str, Any]:
-        """Return a result as it is stored: with thin curves if the case wants them."""
-        return result if self.curve_points is None else self.thinned(result, n_iter)
-
     def thinned(self, result: dict[str, Any], n_iter: int) -> dict[str, Any]:
         """Return a result with thin curves, `n_iter` the most steps that they can have."""
         curves = result["curves"]
         times = reached(curves, self.levels)
-        points = self.curve_points or CURVE_POINTS
-        return {**result, "curves": thin(curves, points, n_iter + 1), "reached": times}
+        found = thin(curves, self.curve_points, n_iter + 1)
+        return {**result, "curves": found, "reached": times}
 
     def thinning(self) -> dict[str, Any]:
-        """Return the settings of `kept`."""
-        if self.curve_points is None:
-            return {}
+        """Return the settings of `thinned`."""
         return {"levels": self.levels, "curve_points": self.curve_points}
 
     def tuning(self) -> dict[str, Any]:
@@ -155,7 +147,7 @@ def lysep_task(case: Case, seed: int) -> Task:
             activation=case.activation,
             **settings,
         )
-        return case.kept(found, case.sweeps)
+        return case.thinned(found, case.sweeps)
 
     return Task(
         key=case.key("lysep", seed),
@@ -236,7 +228,7 @@ def descent_task(case: Case, seed: int, possible: bool) -> Task:
             with_map=seed == 0,
             advance=advance,
         )
-        return case.kept(found, case.iterations)
+        return case.thinned(found, case.iterations)
 
     return Task(
         key=case.key("descent", seed),

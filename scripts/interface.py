@@ -63,7 +63,7 @@ ROWS: dict[int, Row] = {
 QUICK_ROWS = (1, 12)
 N_TRAIN, N_TEST, DATA_SEED = 3000, 1000, 0
 N_GRID, TIME_STEP = GRID, STEP
-# Curves are thinned: there are twelve rows.
+# Curves are thinned, more than those of the circle: there are twelve rows.
 CURVE_POINTS = 80
 
 

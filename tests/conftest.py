@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 from reference import Reference
 
+from lysep_fast import cli
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
@@ -115,3 +118,11 @@ def blobs():
     y = np.arange(n) % 3
     X = rng.normal(size=(n, 2)) * 0.5 + np.array([[0.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])[y]
     return X, y
+
+
+@pytest.fixture
+def no_torch(monkeypatch):
+    """Let the experiments find no torch; a None among sys.modules would do, but it trips SciPy."""
+    scripts, _ = cli.load_experiment("circle")
+    baseline = importlib.import_module(f"{scripts.__name__}._torch_baseline")
+    monkeypatch.setattr(baseline, "available", lambda: False)

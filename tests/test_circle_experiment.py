@@ -43,11 +43,6 @@ def tiny(monkeypatch):
 
 
 @pytest.fixture
-def no_torch(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-
-
-@pytest.fixture
 def no_figures(monkeypatch):
     monkeypatch.setattr(report.Report, "draw", lambda self, out: [])
 
@@ -101,7 +96,7 @@ def test_results_hold_curves_settings_and_environment_but_no_places(tiny, no_tor
     assert {"line_search", "shrink"} <= run["settings"]["solver_options"].keys()
     curves = run["result"]["curves"]
     assert {name: len(curve) for name, curve in curves.items()} == dict.fromkeys(
-        ("loss", "separated_loss", "accuracy", "seconds"), 4
+        ("iterations", "loss", "separated_loss", "accuracy", "seconds"), 4
     )
     assert run["result"]["F_rises"] == 0
     assert run["result"]["loss_over_bound"] <= 1
@@ -288,13 +283,19 @@ def test_the_baseline_stands_in_table_and_figures(tiny, tmp_path, capsys):
     rate = found["row 1/descent/rate"]["result"]
     assert rate["rate"] == rate["rates"][int(np.argmin(rate["losses"]))]
     assert found["row 1/descent/1"]["result"]["rate"] == rate["rate"]
-    assert "needs torch" not in (tmp_path / "table.md").read_text(encoding="utf-8")
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert "needs torch" not in text
+    searched = text.split("## Searches for a rate")[1].split("\n\n")[2].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in searched]
+    where = cells[0].index(f"CE-FNN, {rate['rate']:g}")
+    assert float(cells[2][where]) == pytest.approx(min(rate["losses"]), rel=5e-3)
+    assert len(cells[0]) == 1 + 5 + 3
 
 
 @NEEDS_TORCH
-def test_a_baseline_that_is_there_is_used_without_torch(tiny, no_figures, tmp_path, monkeypatch):
+def test_a_baseline_that_is_there_is_used_without_torch(tiny, no_figures, tmp_path, request):
     assert reproduce(tmp_path) == 0
     table = (tmp_path / "table.md").read_bytes()
-    monkeypatch.setitem(sys.modules, "torch", None)
+    request.getfixturevalue("no_torch")
     assert reproduce(tmp_path) == 0
     assert (tmp_path / "table.md").read_bytes() == table

@@ -577,6 +577,7 @@ def test_info_of_a_differential_equation(run):
 
 def test_bench_prints_what_it_measures(run, monkeypatch):
     monkeypatch.setattr(bench, "_SECONDS", 0.0)
+    monkeypatch.setattr(bench, "_ENTRIES", 25_600 if JIT_ENABLED else 1000)
     monkeypatch.setattr(bench, "_SAMPLES", 60)
     monkeypatch.setattr(bench_training, "_PASSES", 3)
     found = json.loads(run("bench --json")[0])

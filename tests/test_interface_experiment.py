@@ -5,7 +5,6 @@ import importlib
 import importlib.util
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +35,6 @@ def tiny(monkeypatch):
         "ROWS": rows, "N_TRAIN": 40, "N_TEST": 30, "N_GRID": 16, "TIME_STEP": 0.5, "MAP_POINTS": 6,
     }.items():  # fmt: skip
         monkeypatch.setattr(interface, name, value)
-
-
-@pytest.fixture
-def no_torch(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
 
 
 def reproduce(out, arguments):

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import platform
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +53,6 @@ def folder(monkeypatch, tmp_path):
     monkeypatch.setattr(mnist, "ROWS", rows)
     monkeypatch.setattr(mnist, "HIDDEN", 3)
     return place
-
-
-@pytest.fixture
-def no_torch(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
 
 
 @pytest.fixture
@@ -277,7 +271,7 @@ def test_without_the_data_it_says_where_to_get_them_and_runs_nothing(
 
 @NEEDS_TORCH
 def test_the_baselines_stand_in_the_table_with_the_rate_that_was_found(
-    folder, no_figures, tmp_path, capsys, monkeypatch
+    folder, no_figures, tmp_path, capsys, monkeypatch, request
 ):
     monkeypatch.setattr(mnist, "TORCH_BATCH", 6)
     monkeypatch.setattr(mnist, "LBFGS_SEEDS", 1)
@@ -296,7 +290,7 @@ def test_the_baselines_stand_in_the_table_with_the_rate_that_was_found(
     assert "needs torch" not in text
     assert "L-BFGS: only 1 seed, its" in text
     # What is there is used again without torch.
-    monkeypatch.setitem(sys.modules, "torch", None)
+    request.getfixturevalue("no_torch")
     assert reproduce(folder, tmp_path, "--rows 1 --seeds 2 --sweeps 2") == 0
     assert (tmp_path / "table.md").read_text(encoding="utf-8") == text
 

@@ -5,7 +5,6 @@ import importlib
 import importlib.util
 import json
 import os
-import sys
 
 import manual
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 from tiny_experiments import shrink_pde
 
 from lysep_fast import cli
+from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.pde import solve
 
 scripts, pde = cli.load_experiment("pde")
@@ -35,11 +35,6 @@ FIGURES = ["error_time.png", "loss_iterations.png", "solutions.png"]
 @pytest.fixture
 def tiny(monkeypatch):
     shrink_pde(monkeypatch.setattr)
-
-
-@pytest.fixture
-def no_torch(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
 
 
 @pytest.fixture
@@ -299,6 +294,7 @@ def test_the_rival_stands_in_table_and_figures(tiny, tmp_path, capsys):
 # --- the guide -----------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(not JIT_ENABLED, reason="takes minutes without compiled kernels")
 def test_the_code_of_the_guide_runs(capsys):
     assert len(manual.python_blocks("pde.md")) == 4
     manual.run_blocks("pde.md")

@@ -497,6 +497,7 @@ def test_it_reaches_a_small_loss_where_hidden_layers_must_learn(make_data, depth
     assert result.W[1].dtype == dtype
 
 
+@needs_jit
 def test_a_rise_of_the_squared_losses_is_not_taken_for_convergence():
     # The root mean square of e_n may rise for many steps while the mean falls.
     X, y = make_checkerboard(1000, random_state=0)

@@ -43,9 +43,8 @@ def nowhere(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def tiny(monkeypatch, nowhere):
+def tiny(monkeypatch, nowhere, no_torch):
     tiny_experiments.shrink_all(monkeypatch.setattr)
-    monkeypatch.setitem(sys.modules, "torch", None)
 
 
 def reproduce(out, arguments=TINY):
