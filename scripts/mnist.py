@@ -105,8 +105,8 @@ RATES, ADAM_RATES = (0.03, 0.1, 0.3, 1.0), (1e-3, 3e-3)
 # Share of the steps that the baselines try every rate for.
 TUNING_SHARE = 0.25
 # L-BFGS evaluates all images at once. With as many images as the others it would see two to six
-# networks; it gets more, and so takes too long for ten seeds.
-LBFGS_EVALUATIONS, QUICK_LBFGS_EVALUATIONS, LBFGS_SEEDS = 40, 10, 2
+# networks; it gets more, and so takes too long for more seeds.
+LBFGS_EVALUATIONS, QUICK_LBFGS_EVALUATIONS, LBFGS_SEEDS = 12, 4, 1
 
 SETTINGS_NOTE = (
     "Channels, kernel and pooling sizes, the hidden width, batch sizes, refresh period, numbers "
