@@ -16,7 +16,7 @@ from .loop import Stopping, run
 from .losses import Loss, SquaredError
 from .network import Network
 from .objective import Problem
-from .parallel import Team, available_cpus
+from .parallel import Team
 from .parts.normalise import INIT_CHOICES, initial_weights
 from .parts.passes import Batch
 from .result import Result, Status
@@ -29,8 +29,8 @@ from .validation import (
     check_flag,
     check_generator,
     check_inputs,
-    check_integer,
     check_number,
+    check_run,
     check_widths,
 )
 
@@ -229,15 +229,8 @@ def train(
         check_choice(init, "init", INIT_CHOICES)
     check_number(alpha, "alpha", 0.0)
     check_number(validation_fraction, "validation_fraction", 0.0, 1.0, exclusive=True)
-    check_integer(max_iter, "max_iter", minimum=0)
-    check_number(tol, "tol", 0.0)
-    check_integer(n_iter_no_change, "n_iter_no_change", minimum=1)
-    n_threads = available_cpus() if n_threads is None else n_threads
-    check_integer(n_threads, "n_threads", minimum=1)
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback must be callable or None, got {callback!r}")
     check_flag(early_stopping, "early_stopping")
-    check_integer(verbose, "verbose", minimum=0)
+    n_threads = check_run(max_iter, tol, n_iter_no_change, n_threads, callback, verbose)
     if isinstance(solver, str) and solver == "auto":
         solver = "mini-batch"
         if not convolutions.channels:

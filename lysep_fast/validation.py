@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .kernels.activation import ACTIVATION_CODES
+from .parallel import available_cpus
 
 __all__ = [
     "check_activation",
@@ -19,6 +20,7 @@ __all__ = [
     "check_integer",
     "check_labels",
     "check_number",
+    "check_run",
     "check_targets",
     "check_weights",
     "check_widths",
@@ -292,6 +294,19 @@ def check_generator(random_state: Any) -> np.random.Generator:
             f"{random_state!r}"
         )
     return np.random.default_rng(check_integer(random_state, "random_state", minimum=0))
+
+
+def check_run(
+    max_iter: Any, tol: Any, n_iter_no_change: Any, n_threads: Any, callback: Any, verbose: Any
+) -> int:
+    """Check what every run of the training loop takes; return the number of threads."""
+    check_integer(max_iter, "max_iter", minimum=0)
+    check_number(tol, "tol", 0.0)
+    check_integer(n_iter_no_change, "n_iter_no_change", minimum=1)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable or None, got {callback!r}")
+    check_integer(verbose, "verbose", minimum=0)
+    return check_integer(available_cpus() if n_threads is None else n_threads, "n_threads", 1)
 
 
 def check_choice(value: Any, name: str, choices: Sequence[str]) -> str:

@@ -363,6 +363,8 @@ TINY = {"n_interior": 12, "n_boundary": 6, "max_iter": 2, "random_state": 0, "n_
         ({"boundary_weight": 0.0}, "boundary_weight must be"),
         ({"scale": -1.0}, "scale must be"),
         ({"tol": -1.0}, "tol must be"),
+        ({"verbose": -1}, "verbose must be"),
+        ({"n_iter_no_change": 0}, "n_iter_no_change must be"),
         ({"callback": 3}, "callback must be callable"),
         ({"n_threads": 0}, "n_threads must be at least 1"),
     ],

@@ -11,12 +11,13 @@ import numpy as np
 from ..checkpoint import Checkpoints, solver_settings
 from ..features.jet import Jet
 from ..loop import Stopping, run
-from ..parallel import Team, available_cpus
+from ..parallel import Team
 from ..solvers.base import make_from
 from ..validation import (
     check_generator,
     check_integer,
     check_number,
+    check_run,
     check_widths,
 )
 from .domains import box_for_weights
@@ -144,13 +145,7 @@ def solve(
     check_integer(n_interior, "n_interior", minimum=1)
     check_integer(n_boundary, "n_boundary", minimum=0 if problem.lift else 1)
     check_number(boundary_weight, "boundary_weight", 0.0, exclusive=True)
-    check_integer(max_iter, "max_iter", minimum=0)
-    check_number(tol, "tol", 0.0)
-    check_integer(n_iter_no_change, "n_iter_no_change", minimum=1)
-    n_threads = available_cpus() if n_threads is None else n_threads
-    check_integer(n_threads, "n_threads", minimum=1)
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback must be callable or None, got {callback!r}")
+    n_threads = check_run(max_iter, tol, n_iter_no_change, n_threads, callback, verbose)
     method: PdeSolver = make_from(PDE_SOLVERS, solver, solver_options)
     if scale is None:
         scale = default_scale(problem.dimension, method)
