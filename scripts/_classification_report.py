@@ -157,7 +157,7 @@ class ClassificationReport(ReportBase):
     def remarks(self) -> list[str]:
         """Return what a reader has to know about the numbers, the bad news first."""
         found = [*self.shortfall_remarks(), *self.rival_remarks(), *self.race_remarks()]
-        return [*found, self._certificate(), *EXPLANATIONS]
+        return [*found, self._certificate(), *self.edge_remarks(), *EXPLANATIONS]
 
     def race_remarks(self) -> list[str]:
         """Say where the fast solver needed less time until the paper's loss than L-BFGS."""
@@ -182,6 +182,19 @@ class ClassificationReport(ReportBase):
             found.append(
                 f"The fast solver needed less time than L-BFGS to {text} in {rows_text(won)}."
             )
+        return found
+
+    def edge_remarks(self) -> list[str]:
+        """Say where the best rate is at an edge of those tried: another might be better still."""
+        found = []
+        for model, rates in RATES.items():
+            keys = {k: case.key(model, "rate") for k, case in self.cases.items()}
+            searches = {k: self.results.get(key) for k, key in keys.items()}
+            for edge, which in ((rates[0], "smallest"), (rates[-1], "largest")):
+                rows = [k for k, search in searches.items() if search and search["rate"] == edge]
+                text = f"{self.models[model].title}: the best rate is the {which} that was tried"
+                if rows:
+                    found.append(f"{text}, {edge:g}, in {rows_text(rows)}.")
         return found
 
     def advice(self) -> str:

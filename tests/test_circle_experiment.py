@@ -290,6 +290,10 @@ def test_the_baseline_stands_in_table_and_figures(tiny, tmp_path, capsys):
     where = cells[0].index(f"CE-FNN, {rate['rate']:g}")
     assert float(cells[2][where]) == pytest.approx(min(rate["losses"]), rel=5e-3)
     assert len(cells[0]) == 1 + 5 + 3
+    for model, title in (("descent", "CE-FNN"), ("adam", "Adam")):
+        search = found[f"row 1/{model}/rate"]["result"]
+        at_edge = search["rate"] in (search["rates"][0], search["rates"][-1])
+        assert (f"{title}: the best rate is the" in text) == at_edge
 
 
 @NEEDS_TORCH
