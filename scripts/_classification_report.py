@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import _classification_figures as figures
@@ -157,7 +157,7 @@ class ClassificationReport(ReportBase):
     def remarks(self) -> list[str]:
         """Return what a reader has to know about the numbers, the bad news first."""
         found = [*self.shortfall_remarks(), *self.rival_remarks(), *self.race_remarks()]
-        return [*found, self._certificate(), *self.edge_remarks(), *EXPLANATIONS]
+        return [*found, self._certificate(), *self.rate_remarks(), *EXPLANATIONS]
 
     def race_remarks(self) -> list[str]:
         """Say where the fast solver needed less time until the paper's loss than L-BFGS."""
@@ -184,8 +184,8 @@ class ClassificationReport(ReportBase):
             )
         return found
 
-    def edge_remarks(self) -> list[str]:
-        """Say where the best rate is at an edge of those tried: another might be better still."""
+    def rate_remarks(self) -> list[str]:
+        """Say where the best rate is at an edge of those tried, and where it fails."""
         found = []
         for model, rates in RATES.items():
             keys = {k: case.key(model, "rate") for k, case in self.cases.items()}
@@ -195,6 +195,14 @@ class ClassificationReport(ReportBase):
                 text = f"{self.models[model].title}: the best rate is the {which} that was tried"
                 if rows:
                     found.append(f"{text}, {edge:g}, in {rows_text(rows)}.")
+            for k in self.cases:
+                runs = self.runs(k, model)
+                worse = sum(not is_better_than_at_first(run) for run in runs)
+                if worse:
+                    found.append(
+                        f"{self.models[model].title}: {worse} of {len(runs)} runs of row {k} end "
+                        "above their initial loss; with these seeds the rate is too large."
+                    )
         return found
 
     def advice(self) -> str:
@@ -247,3 +255,9 @@ class ClassificationReport(ReportBase):
             return None
         test, points = (from_digits(runs[0][name]) for name in ("test_predictions", "map"))
         return figures.Prediction(test, points)
+
+
+def is_better_than_at_first(run: Mapping[str, Any]) -> bool:
+    """Return whether a run ends below the loss of its initial network; NaN (stored as None) no."""
+    first, last = run["curves"]["loss"][0], run["loss"]
+    return last is not None and first is not None and bool(last < first)

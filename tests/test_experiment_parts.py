@@ -109,6 +109,16 @@ def test_the_papers_own_figures_do_not_fall_short_of_themselves():
     assert not make_report({(1, "lysep"): lysep}, 1).shortfalls()
 
 
+def test_rates_that_fail_with_some_seeds_are_told():
+    lysep = [result(1e-3, 1.0, **LYSEP)] * 3
+    descent = [result(loss, 0.5, rate=1.0) for loss in (0.5, 3.0, math.nan)]
+    text = make_report({(1, "lysep"): lysep, (1, "descent"): descent}, 3).markdown()
+    assert "CE-FNN: 2 of 3 runs of row 1 end above their initial loss" in text
+    assert "Adam: 0" not in text
+    text = make_report({(1, "lysep"): lysep, (1, "descent"): descent[:1]}, 1).markdown()
+    assert "above their initial loss" not in text
+
+
 def test_rows_are_those_of_the_paper():
     shapes = {k: (row.depth, row.width) for k, row in circle.ROWS.items()}
     assert shapes == {1: (3, 50), 2: (3, 100), 3: (3, 200), 4: (6, 100), 5: (10, 100)}
