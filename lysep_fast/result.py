@@ -28,9 +28,7 @@ class Status(enum.Enum):
     EARLY_STOPPED = "the validation loss has stopped improving; the best weights are returned"
     CALLBACK = "the callback asked to stop"
     INTERRUPTED = "interrupted by Ctrl-C; the best weights so far are returned"
-    NO_PROGRESS = (
-        "the loss that the solver minimises could not be lowered any further in this precision"
-    )
+    NO_PROGRESS = "the minimised loss could not be lowered any further in this precision"
     NOT_FINITE = (
         "the loss is no longer finite; the last finite weights are returned. "
         "Scale the inputs to about unit size, or train in float64"

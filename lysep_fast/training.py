@@ -53,6 +53,8 @@ class NetworkTraining:
             self.result.W, self.result.b, auxiliaries=self.solver.auxiliaries
         )
         self.solver.start(self.problem, self.state)
+        X = self.problem.X
+        self._input_size = max(float(np.max(X)), -float(np.min(X)))
 
     def step(self) -> Sequence[Step]:
         """Do one iteration of the solver."""
@@ -123,8 +125,27 @@ class NetworkTraining:
     def is_better(self, row: HistoryRow, best: HistoryRow) -> bool:
         """Return whether the weights of `row` replace those of `best`."""
         if self.validation is None:
-            return self.is_finite(row)
-        return row.validation_loss < best.validation_loss
+            better = self.is_finite(row)
+        else:
+            better = row.validation_loss < best.validation_loss
+        return better and self._can_predict()
+
+    def _can_predict(self) -> bool:
+        """Return whether the current weights give finite outputs for all training data.
+
+        The losses of a row do not tell where they are running means from before the last steps.
+        Nearly always bounds on the sizes of the layers' outputs tell, and no pass is needed.
+        """
+        problem, W, b = self.problem, self.state.W, self.state.b
+        size, lipschitz = self._input_size, problem.network.lipschitz
+        for w, v in zip(W[1:], b[1:], strict=True):
+            # Cauchy and Schwarz for the rows of w; every |s(z)| is at most c |z| + 1.
+            steepest = np.sqrt(w.shape[1]) * float(np.linalg.norm(w))
+            size = lipschitz * (steepest * size + float(np.max(np.abs(v), initial=0.0))) + 1.0
+        if size < np.finfo(W[1].dtype).max:
+            return True
+        seen = evaluate(problem.network, W, b, problem.batch, problem.team)
+        return bool(np.isfinite(seen.loss))
 
     def keep(self) -> None:
         """Copy the current weights into the result."""

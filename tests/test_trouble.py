@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 
-from lysep_fast import Status, cli, train
+from lysep_fast import Status, cli, train, training
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.linalg.least_squares import solve_normal_equations, solve_triangular
+from lysep_fast.solvers import QuasiNewton
 
 _, trouble = cli.load_experiment("_generated_inputs")
 
@@ -35,6 +37,41 @@ def test_a_generated_call_is_refused_by_name_or_gives_finite_numbers(name):
         event(trouble.check(call))
 
     run()
+
+
+def test_weights_without_finite_predictions_are_not_kept():
+    """A huge penalty throws the weights away; the held-out class is right by luck all the same."""
+    X, y = np.zeros((20, 2)), np.array([1] + [0] * 19)
+    with np.errstate(all="raise"):  # the caller's settings do not matter
+        result = train(
+            X, y, hidden_layer_sizes=(4, 4), activation="relu", solver="mini-batch",
+            init="uniform", alpha=1e300, early_stopping=True, max_iter=2, random_state=5,
+        )  # fmt: skip
+    assert result.history[1].validation_loss < result.history[0].validation_loss
+    assert result.best_iter == 0
+    assert result.status is Status.NOT_FINITE
+    assert np.all(np.isfinite(result.predict_proba(X)))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_predictions_are_looked_at_where_sizes_do_not_tell(make_problem, monkeypatch, dtype):
+    problem, state = make_problem((3, 5, 4, 4, 2), "relu", dtype=dtype)
+    run = training.NetworkTraining(problem, QuasiNewton(), SimpleNamespace(W=state.W, b=state.b))
+    run.start()
+    looked, original = [], training.evaluate
+    monkeypatch.setattr(training, "evaluate", lambda *a: looked.append(1) or original(*a))
+    row, best = SimpleNamespace(loss=0.5, separated_loss=0.5), None
+    assert run.is_better(row, best)
+    assert not looked
+    huge = np.sqrt(np.finfo(dtype).max)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for l in (2, 3):
+            run.state.W[l][...] = huge
+        assert not run.is_better(row, best)  # the row does not tell, the outputs do
+        run.state.W[1][...] = run.state.b[1][...] = 0.0
+        run.state.b[2][...] = run.state.b[3][...] = 0.0
+        assert run.is_better(row, best)  # huge weights on nothing
+    assert len(looked) == 2
 
 
 # --- the checks can fail -------------------------------------------------------------------------
@@ -114,7 +151,7 @@ def test_gradients_whose_squares_underflow_are_no_progress_not_a_crash():
     X = 1e-300 * rng.normal(size=(25, 1))
     result = train(X, np.arange(25) % 4, hidden_layer_sizes=(), solver="alternating", max_iter=3)
     assert result.status is Status.NO_PROGRESS
-    assert "could lower" in result.message
+    assert "could not be lowered" in result.message
 
 
 def test_samples_to_train_or_validate_on_that_all_weigh_nothing_are_refused():
