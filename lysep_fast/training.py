@@ -10,7 +10,7 @@ import numpy as np
 from .blocks import Step
 from .losses import Loss
 from .objective import Problem, SeparatedLoss
-from .parts.passes import Batch, Evaluation, evaluate
+from .parts.passes import Batch, Evaluation, evaluate, outputs_are_finite
 from .result import HistoryRow, Result
 from .solvers import Solver
 from .stateful import flatten, prefixed, restore
@@ -144,8 +144,7 @@ class NetworkTraining:
             size = lipschitz * (steepest * size + float(np.max(np.abs(v), initial=0.0))) + 1.0
         if size < np.finfo(W[1].dtype).max:
             return True
-        seen = evaluate(problem.network, W, b, problem.batch, problem.team)
-        return bool(np.isfinite(seen.loss))
+        return outputs_are_finite(problem.network, W, b, problem.batch, problem.team)
 
     def keep(self) -> None:
         """Copy the current weights into the result."""

@@ -53,13 +53,26 @@ def test_weights_without_finite_predictions_are_not_kept():
     assert np.all(np.isfinite(result.predict_proba(X)))
 
 
+def test_weights_with_infinite_logits_are_not_kept_though_their_loss_is_finite():
+    X = np.linspace(-1e-5, 1e-5, 20)[:, None]
+    y = (X[:, 0] > 0).astype(int)
+    result = train(
+        X, y, hidden_layer_sizes=2, activation="gelu", solver="mini-batch", alpha=1e300,
+        max_iter=3, random_state=8,
+    )  # fmt: skip
+    assert np.all(np.isfinite([row.loss for row in result.history]))
+    assert np.all(np.isfinite(result.decision_function(X)))
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_predictions_are_looked_at_where_sizes_do_not_tell(make_problem, monkeypatch, dtype):
     problem, state = make_problem((3, 5, 4, 4, 2), "relu", dtype=dtype)
     run = training.NetworkTraining(problem, QuasiNewton(), SimpleNamespace(W=state.W, b=state.b))
     run.start()
-    looked, original = [], training.evaluate
-    monkeypatch.setattr(training, "evaluate", lambda *a: looked.append(1) or original(*a))
+    looked, original = [], training.outputs_are_finite
+    monkeypatch.setattr(
+        training, "outputs_are_finite", lambda *a: looked.append(1) or original(*a)
+    )
     row, best = SimpleNamespace(loss=0.5, separated_loss=0.5), None
     assert run.is_better(row, best)
     assert not looked

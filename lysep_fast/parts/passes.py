@@ -20,7 +20,14 @@ from ..network import Layer, Network
 from ..parallel import Team, Workspace, sample_blocks
 from .parameters import Parameters
 
-__all__ = ["Batch", "Evaluation", "GradientPass", "evaluate", "gradient_pass"]
+__all__ = [
+    "Batch",
+    "Evaluation",
+    "GradientPass",
+    "evaluate",
+    "gradient_pass",
+    "outputs_are_finite",
+]
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,21 @@ def evaluate(
         return batch.loss.measure(U, rows, ws, None if doubt is None else doubt[rows])
 
     return Evaluation(*team.sum(task, batch.blocks))
+
+
+def outputs_are_finite(
+    network: Network, W: list[np.ndarray], b: list[np.ndarray], batch: Batch, team: Team
+) -> bool:
+    """Run a forward pass and return whether it meets neither NaN nor infinity at its end.
+
+    A loss does not tell: that of infinite logits can be 0.
+    """
+
+    def task(rows: slice, ws: Workspace) -> tuple[float, ...]:
+        U = network.logits(batch.X[rows], W, b, ws)
+        return (float(U.size - np.count_nonzero(np.isfinite(U))),)
+
+    return team.sum(task, batch.blocks)[0] == 0.0
 
 
 def gradient_pass(
