@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import Reference, finite_difference_gradient
 
+from lysep_fast import train
 from lysep_fast.blocks import (
     Auxiliaries,
     CoMovingWeights,
@@ -286,3 +287,31 @@ def test_sweeps_are_monotone_and_keep_the_bound(make, variant, options, widths):
         assert truth.loss() <= problem.objective.constant**2 * truth.separated_loss() * (1 + 1e-9)
         before = truth.penalised()
     assert before < first
+
+
+# --- targets far out ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("far", [1e20, 1e110])
+def test_a_target_of_weight_zero_may_be_as_far_out_as_it_likes(far):
+    rng = np.random.default_rng(0)
+    X, y, c = rng.normal(size=(30, 2)), rng.normal(size=30), np.ones(30)
+    c[3], found = 0.0, []
+    for y[3] in (0.0, far):
+        found.append(
+            train(
+                X, y, sample_weight=c, loss="squared-error", hidden_layer_sizes=4, max_iter=5,
+                random_state=0,
+            )
+        )  # fmt: skip
+    near, away = (result.history[-1].loss for result in found)
+    assert near < 2.0
+    assert away == pytest.approx(near, rel=1e-9)
+
+
+@pytest.mark.parametrize(("dtype", "far", "weight"), [(float, 1e120, 1e-260), ("f4", 1e14, 1e-37)])
+def test_a_target_too_far_out_for_its_weight_is_refused(dtype, far, weight):
+    X, y, c = np.linspace(-1, 1, 20)[:, None].astype(dtype), np.linspace(0, 1e-5, 20), np.ones(20)
+    y[7], c[7] = far, weight
+    with pytest.raises(ValueError, match=r"y\[7\] is .* float.*; leave .* sample_weight 0"):
+        train(X, y, loss="squared-error", sample_weight=c)

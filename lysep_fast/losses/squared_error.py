@@ -71,17 +71,27 @@ class SquaredError(Loss):
             Whether the output layer has a bias, which takes up the mean.
         unit : float, optional
             The unit, if it is known.
+
+        Raises
+        ------
+        ValueError
+            If a target is so many units away that the squares of residuals would overflow.
         """
         mean = np.average(T, axis=0, weights=sample_weight)
         away = T - mean
-        size = float(np.max(np.abs(away)))
+        present = slice(None) if sample_weight is None else sample_weight > 0.0
+        size = float(np.max(np.abs(away[present])))
         # Less than that is the rounding of the mean.
-        varies = size > 8.0 * np.finfo(np.float64).eps * float(np.max(np.abs(T)))
+        varies = size > 8.0 * np.finfo(np.float64).eps * float(np.max(np.abs(T[present])))
         if unit is None and varies:
-            squares = np.average(np.square(away / size), axis=0, weights=sample_weight)
+            weight = None if sample_weight is None else sample_weight[present]
+            squares = np.average(np.square(away[present] / size), axis=0, weights=weight)
             unit = size * float(np.sqrt(np.mean(squares)))
         unit = unit or 1.0
-        loss = cls(np.ascontiguousarray((away if centre else T) / unit, dtype), sample_weight)
+        with np.errstate(over="ignore"):
+            scaled = (away if centre else T) / unit
+        _limit_distance(scaled, sample_weight, unit, np.dtype(dtype))
+        loss = cls(np.ascontiguousarray(scaled, dtype), sample_weight)
         loss.unit = unit
         if centre:
             loss.mean = mean
@@ -207,3 +217,24 @@ def _row_squares(G: np.ndarray) -> np.ndarray:
     out = np.empty(len(G))
     row_sums_of_squares(np.ascontiguousarray(G), out)
     return out
+
+
+def _limit_distance(
+    scaled: np.ndarray, sample_weight: np.ndarray | None, unit: float, dtype: np.dtype[Any]
+) -> None:
+    """Raise where a target in the unit is too large for sums of squares, or is 0 (in place).
+
+    It is 0 where the sample has no weight: what it is does not matter there.
+    """
+    limit = float(np.finfo(dtype).max) ** 0.4
+    far = np.any(np.abs(scaled) > limit, axis=1)
+    if sample_weight is not None:
+        scaled[far & (sample_weight == 0.0)] = 0.0
+        far &= sample_weight > 0.0
+    if np.any(far):
+        row = int(np.argmax(far))
+        raise ValueError(
+            f"y[{row}] is {np.max(np.abs(scaled[row])):.1e} units of {unit:.1e} away, the unit of "
+            f"the other targets, too many for {dtype}; leave such samples out, give them "
+            "sample_weight 0, or set target_unit"
+        )
