@@ -23,6 +23,8 @@ from lysep_fast.datasets import make_circle
 from lysep_fast.kernels._jit import JIT_ENABLED
 
 ROOT = Path(__file__).resolve().parent.parent
+#: Where child processes find the package.
+PACKAGES = str(Path(lysep_fast.__file__).resolve().parents[1])
 SHORT = "--hidden 8 --max-iter 15 --seed 1 --threads 1"
 
 
@@ -637,7 +639,7 @@ def test_bench_leaves_torch_as_it_was():
 def start(line, **more):
     return subprocess.Popen(
         [sys.executable, "-m", "lysep_fast", *line.split()],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": PACKAGES},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import config
 
+import lysep_fast
 from lysep_fast.kernels import (
     ACTIVATION_CODES,
     LIPSCHITZ,
@@ -35,6 +36,7 @@ GRID = 400 if config.DISABLE_JIT else 40_000
 LONG = np.longdouble
 EXTENDED = np.finfo(LONG).nmant > np.finfo(np.float64).nmant
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = str(Path(lysep_fast.__file__).resolve().parents[1])
 
 
 # --- reference ---------------------------------------------------------------------------------
@@ -548,7 +550,7 @@ def test_plain_python_gives_the_same_numbers_without_warnings():
         "    s, d = activation_and_derivative(name, x)\n"
         "    print(name, *(float(v).hex() for v in (*s, *d)))\n"
     )
-    environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": PACKAGES}
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         env=environment,
