@@ -9,8 +9,10 @@ Exit codes: 0 done, 1 something failed, 2 wrong usage, 130 stopped with Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import importlib.util
+import io
 import os
 import shlex
 import sys
@@ -75,6 +77,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _discard_output() -> None:
+    """Send what is still in the buffer of stdout nowhere, or its flush at the exit fails again."""
+    with contextlib.suppress(io.UnsupportedOperation):  # a stdout without a file has no such flush
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, sys.stdout.fileno())
+        finally:
+            os.close(nowhere)
+
+
 def _run(options: argparse.Namespace) -> int:
     """Run a command; turn what its user can put right into messages."""
     try:
@@ -85,7 +97,7 @@ def _run(options: argparse.Namespace) -> int:
     except CommandError as error:
         return _fail(str(error), error.exit_code)
     except BrokenPipeError:  # who reads the output has seen enough
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for what is flushed at the exit
+        _discard_output()
         return OK
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""

@@ -711,3 +711,15 @@ def test_examples_of_the_guide(run):
         if command != "bench":  # has a test of its own
             run(command)
     assert len(Path("predictions.csv").read_text().split()) == 81
+
+
+def test_a_closed_pipe_leaves_the_stdout_of_the_caller_alone(run, circle, monkeypatch):
+    train(run)
+
+    def closed(*arguments, **more):
+        raise BrokenPipeError
+
+    before = sys.stdout
+    monkeypatch.setattr("builtins.print", closed)
+    assert cli.main(["info", "model.npz"]) == 0
+    assert sys.stdout is before
