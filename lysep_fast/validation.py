@@ -24,6 +24,7 @@ __all__ = [
     "check_targets",
     "check_weights",
     "check_widths",
+    "size_limit",
 ]
 
 
@@ -91,9 +92,14 @@ def check_inputs(
     return array
 
 
+def size_limit(dtype: Any) -> float:
+    """Return the size of numbers up to which sums of squares and products do not overflow."""
+    return float(np.finfo(dtype).max) ** 0.4
+
+
 def _check_size(largest: float, dtype: Any, name: str) -> None:
     """Raise where sums of squares, or products with weights, might overflow."""
-    limit = float(np.finfo(dtype).max) ** 0.4
+    limit = size_limit(dtype)
     if largest > limit:
         raise ValueError(
             f"{name} must be below {limit:.1e} in size for {np.dtype(dtype)}, got {largest:.1e}; "

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..kernels.auxiliaries import row_sums_of_squares
 from ..parallel import Workspace
+from ..validation import size_limit
 from .base import Loss
 
 __all__ = ["SquaredError"]
@@ -226,8 +227,7 @@ def _limit_distance(
 
     It is 0 where the sample has no weight: what it is does not matter there.
     """
-    limit = float(np.finfo(dtype).max) ** 0.4
-    far = np.any(np.abs(scaled) > limit, axis=1)
+    far = np.any(np.abs(scaled) > size_limit(dtype), axis=1)
     if sample_weight is not None:
         scaled[far & (sample_weight == 0.0)] = 0.0
         far &= sample_weight > 0.0
