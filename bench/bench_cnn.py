@@ -40,7 +40,7 @@ from watch import EpochCurve
 import lysep_fast
 from lysep_fast.datasets import load_mnist
 from lysep_fast.network import Network
-from lysep_fast.parallel import available_cpus
+from lysep_fast.threads.team import available_cpus
 
 HELD_OUT = 5000
 CHANNELS = {"8-8": (8, 8), "16-16": (16, 16)}

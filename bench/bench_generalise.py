@@ -40,7 +40,7 @@ from watch import EpochCurve
 
 import lysep_fast
 from lysep_fast.datasets import Mnist, load_mnist
-from lysep_fast.parallel import available_cpus
+from lysep_fast.threads.team import available_cpus
 
 OURS = "lysep_fast"
 SKLEARN = "scikit-learn MLP"

@@ -22,10 +22,10 @@ from lysep_fast.layers import Dense
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
 from lysep_fast.objective import Problem
-from lysep_fast.parallel import Team
-from lysep_fast.parts.normalise import initial_weights
+from lysep_fast.passes.normalise import initial_weights
 from lysep_fast.solvers import Alternating, MeasuredSweeps, MiniBatch, Solver
 from lysep_fast.state import State
+from lysep_fast.threads.team import Team
 
 try:
     import torch

@@ -14,7 +14,7 @@ import torch
 
 from lysep_fast.kernels import cross_entropy_gradient
 from lysep_fast.network import Network
-from lysep_fast.parts.normalise import initial_weights
+from lysep_fast.passes.normalise import initial_weights
 
 __all__ = ["ADAM_RATES", "Curve", "network", "train_adam", "train_frozen", "train_lbfgs"]
 

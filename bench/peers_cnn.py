@@ -26,9 +26,9 @@ from watch import Clock, EpochCurve, Samples, WatchedSolver
 import lysep_fast
 from lysep_fast.layers import Convolution
 from lysep_fast.network import Network
-from lysep_fast.parallel import available_cpus
-from lysep_fast.parts.normalise import initial_weights
+from lysep_fast.passes.normalise import initial_weights
 from lysep_fast.solvers import make_solver
+from lysep_fast.threads.team import available_cpus
 
 __all__ = [
     "CnnSetting",

@@ -25,9 +25,9 @@ from watch import Clock, EpochCurve, Samples, WatchedSolver
 
 import lysep_fast
 from lysep_fast.network import Network
-from lysep_fast.parallel import Team, sample_blocks
-from lysep_fast.parts.normalise import initial_weights
+from lysep_fast.passes.normalise import initial_weights
 from lysep_fast.solvers import make_solver
+from lysep_fast.threads.team import Team, sample_blocks
 
 __all__ = [
     "FrozenSetting",
@@ -222,7 +222,7 @@ def _features(
             S = np.tanh(S @ W[l].T + b[l])
         out[rows] = S
 
-    with Team(lysep_fast.parallel.available_cpus()) as team:
+    with Team(lysep_fast.threads.team.available_cpus()) as team:
         team.map(task, sample_blocks(len(X), max(drawn.widths[1:]), X.itemsize))
     return out
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .files.errors import ModelFileError
-from .files.models import load
+from ._version import __version__ as __version__
+from .container.errors import ModelFileError
+from .load import load
 from .network import Network
 from .result import HistoryRow, Result, Status
 from .train import train
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from . import pde
     from .estimators import LySepClassifier, LySepConvClassifier, LySepRegressor
 
-__version__ = "0.1.0"
 
 __all__ = [
     "HistoryRow",

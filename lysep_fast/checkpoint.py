@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from .files.archive import Archive, Expected, write_archive
-from .files.errors import ModelFileError, model_file_errors
-from .stateful import flatten, restore
+from ._version import __version__
+from .container.archive import Archive, Expected, write_archive
+from .container.errors import ModelFileError, model_file_errors
+from .container.stateful import flatten, restore
 from .validation import check_choice, check_integer
 
 __all__ = ["Checkpoints", "digest", "solver_settings"]
@@ -115,8 +116,6 @@ class Checkpoints:
         ModelFileError
             If it is damaged.
         """
-        from . import __version__  # not known yet while this module is imported
-
         if self.path is None and self.resume is None:
             return
         complete = {

@@ -14,10 +14,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .blocks import Step
 from .checkpoint import Checkpoints
-from .history import HistoryTable
-from .stateful import Stateful, flatten, prefixed
+from .container.stateful import Stateful, flatten, prefixed
+from .report import HistoryTable, Step
 
 __all__ = ["Stopping", "Training", "run"]
 
@@ -133,7 +132,7 @@ class _Run:
         with self.checkpoints.loading():
             self.training.load_state_dict(prefixed(saved, "training"))
             self.progress.load_state_dict(prefixed(saved, "loop"))
-            self.result.history[:] = self.table.rows(prefixed(saved, "history"))
+            self.result.history[:] = self.table.rows_of_state(prefixed(saved, "history"))
             self._check(saved)
         self.result.best_iter = self.progress.best_iter
         self.began -= self.progress.seconds

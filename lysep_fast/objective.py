@@ -23,9 +23,9 @@ import numpy as np
 
 from .losses import Loss
 from .network import Network
-from .parallel import Team, Workspace
-from .parts.passes import Batch, evaluate
+from .passes.full import Batch
 from .state import State
+from .threads.team import Team, Workspace
 
 __all__ = ["Objective", "Problem", "SeparatedLoss", "bound_constant", "mean_loss"]
 
@@ -302,8 +302,3 @@ class Problem:
 
         state.r2[:] = 0.0
         (state.e2,) = self.team.sum(task, self.blocks)
-
-    def evaluate(self, state: State) -> tuple[float, float]:
-        """Return mean loss and mean hits of the true network on the training data."""
-        seen = evaluate(self.network, state.W, state.b, self.batch, self.team)
-        return seen.loss / self.n_samples, seen.correct / self.n_samples

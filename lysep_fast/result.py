@@ -5,15 +5,18 @@ from __future__ import annotations
 import enum
 import os
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from .blocks import Step
-from .images import rows_like
+from .container.archive import Archive, write_archive
+from .files.results import RESULT, expected_result, pack_result, unpack_result
 from .kernels.softmax import softmax_into
 from .layers import Convolution
 from .network import Network
-from .parallel import Team, Workspace, sample_blocks
+from .report import HistoryTable, Step
+from .samples.images import rows_like
+from .threads.team import Team, Workspace, sample_blocks
 from .validation import check_inputs
 
 __all__ = ["HistoryRow", "Result", "Status"]
@@ -151,9 +154,27 @@ class Result:
         OSError
             If the file cannot be written; one that was there before is kept.
         """
-        from .files.results import save_result  # model files are made of results: above this file
+        write_archive(path, RESULT, *self.packed())
 
-        save_result(self, path)
+    @staticmethod
+    def table() -> HistoryTable:
+        """Return an empty table for the history of a result."""
+        return HistoryTable(HistoryRow)
+
+    def packed(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return header and arrays for a model file."""
+        return pack_result(self, self.table())
+
+    @classmethod
+    def unpack(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Result:
+        """Return the result of header and arrays."""
+        return cls(**unpack_result(header, arrays, cls.table(), Status))
+
+    @classmethod
+    def read(cls, archive: Archive) -> Result:
+        """Return the result of an open file."""
+        arrays = archive.arrays(lambda header: expected_result(header, cls.table()))
+        return cls.unpack(archive.header, arrays)
 
     def decision_function(self, X: np.ndarray) -> np.ndarray:
         """Return the logits of a classifier.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .stateful import Stateful, flatten, restore
+from .container.stateful import Stateful, flatten, restore
 
 __all__ = ["State"]
 
@@ -63,18 +63,6 @@ class State(Stateful):
             letter: dict(enumerate(getattr(self, letter)[1:], start=1)) for letter in "WbAR"
         }
         return made | {"nu": self.nu, "r2": self.r2, "e2": self.e2}
-
-    def copy(self) -> State:
-        """Return a deep copy; only the input ``A[0]``, which never changes, is shared."""
-        return State(
-            [w.copy() for w in self.W],
-            [v.copy() for v in self.b],
-            [self.A[0], *(a.copy() for a in self.A[1:])],
-            [r.copy() for r in self.R],
-            self.nu.copy(),
-            self.r2.copy(),
-            self.e2,
-        )
 
     def is_finite(self) -> bool:
         """Return whether every weight, bias and cached sum is finite."""

@@ -9,20 +9,21 @@ from typing import Any
 import numpy as np
 
 from .checkpoint import Checkpoints, digest, solver_settings
-from .images import ConvolutionLayers, image_rows
 from .layers.conv import CONVOLUTION_NORMS
 from .layers.dense import NORMS
 from .loop import Stopping, run
 from .losses import Loss, SquaredError
+from .losses.targets import Targets
 from .network import Network
+from .network.architecture import ConvolutionLayers
 from .objective import Problem
-from .parallel import Team
-from .parts.normalise import INIT_CHOICES, initial_weights
-from .parts.passes import Batch
+from .passes.full import Batch
+from .passes.normalise import INIT_CHOICES, initial_weights
 from .result import Result, Status
+from .samples.images import image_rows
 from .solvers import SOLVERS, Solver, choose_init, choose_solver, make_solver
-from .targets import Targets
-from .training import Callback, NetworkTraining
+from .solvers.training import Callback, NetworkTraining
+from .threads.team import Team
 from .validation import (
     check_activation,
     check_choice,

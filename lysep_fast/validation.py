@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .kernels.activation import ACTIVATION_CODES
-from .parallel import available_cpus
+from .threads.team import available_cpus
 
 __all__ = [
     "check_activation",

@@ -23,9 +23,9 @@ MODULES: dict[str, tuple[str, ...] | None] = {
     f"{PACKAGE}.datasets": None,
     f"{PACKAGE}.pde": None,
     f"{PACKAGE}.solvers": None,
-    f"{PACKAGE}.blocks": ("Step",),
+    f"{PACKAGE}.report": ("Step",),
     f"{PACKAGE}.kernels": ("ACTIVATION_CODES",),
-    f"{PACKAGE}.stateful": ("Stateful",),
+    f"{PACKAGE}.container.stateful": ("Stateful",),
 }
 
 INTRODUCTION = """\

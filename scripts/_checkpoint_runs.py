@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from lysep_fast import train
+from lysep_fast.container.stateful import flatten
 from lysep_fast.pde import Box, Operator, Problem, solve
-from lysep_fast.stateful import flatten
 
 __all__ = ["EQUATIONS", "LAST", "PDE_RUNS", "RUNS", "fingerprint", "perform"]
 

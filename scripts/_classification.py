@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lysep_fast.parallel import available_cpus
+from lysep_fast.threads.team import available_cpus
 
 from . import RunOptions, _torch_baseline, _torch_optimisers
 from ._environment import require

@@ -6,7 +6,7 @@ import importlib
 import sys
 from typing import Any
 
-from lysep_fast.environment import environment as machine_and_versions
+from lysep_fast.commands.environment import environment as machine_and_versions
 
 from . import ExperimentError
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.objective import Problem
-from lysep_fast.parts.passes import Batch, Evaluation, evaluate
+from lysep_fast.passes.full import Batch, Evaluation, evaluate
 from lysep_fast.state import State
 
 __all__ = ["Clock", "Curves", "Watched", "marks"]

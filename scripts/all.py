@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lysep_fast.parallel import available_cpus
+from lysep_fast.threads.team import available_cpus
 
 from . import MissingData, RunOptions, UsageError
 from ._all_report import AllReport

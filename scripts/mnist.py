@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lysep_fast.datasets import load_mnist
-from lysep_fast.parallel import available_cpus
+from lysep_fast.threads.team import available_cpus
 
 from . import ExperimentError, MissingData, RunOptions, _torch_baseline
 from ._environment import require

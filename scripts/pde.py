@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lysep_fast.parallel import available_cpus
+from lysep_fast.threads.team import available_cpus
 
 from . import RunOptions, UsageError, _torch_baseline
 from ._environment import require

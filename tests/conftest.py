@@ -13,7 +13,7 @@ from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
 from lysep_fast.objective import Problem
-from lysep_fast.parallel import Team, row_blocks
+from lysep_fast.threads.team import Team, row_blocks
 
 #: Image (channels, height, width), output channels, hidden widths, and the other arguments of
 #: `Network.convolutional`.

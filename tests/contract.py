@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from reference import Reference
 
-from lysep_fast.blocks import Step
+from lysep_fast.report import Step
 
 METHODS = {"cholesky", "qr", "svd", "gradient", "gauss-newton"}
 

@@ -132,4 +132,4 @@ def keep(folder, version):
 
 
 if __name__ == "__main__":
-    keep(FOLDER, lysep_fast.files.archive.FORMAT_VERSION)
+    keep(FOLDER, lysep_fast.container.archive.FORMAT_VERSION)

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from helpers import sparse_matrix
 
 from lysep_fast.layers import Convolution
 
@@ -87,7 +88,7 @@ def tap_matrices(layer):
         layer.image_shape, 1, layer.kernel_size, stride=layer.stride, padding=layer.padding
     )
     kernels = np.eye(layer.weight_shape[1])[:, None]
-    return np.array([one.sparse_matrix(kernel).toarray() for kernel in kernels])
+    return np.array([sparse_matrix(one, kernel).toarray() for kernel in kernels])
 
 
 @functools.lru_cache

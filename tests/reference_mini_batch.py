@@ -6,8 +6,8 @@ from lysep_fast.kernels import activation_and_derivative
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
 from lysep_fast.objective import Problem
-from lysep_fast.parallel import Team
 from lysep_fast.solvers.mini_batch import _even_batches
+from lysep_fast.threads.team import Team
 
 
 def make(

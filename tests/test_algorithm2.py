@@ -8,16 +8,17 @@ import tracemalloc
 import numpy as np
 import pytest
 from conftest import conv_network, draw_weights
+from helpers import copied, evaluated
 from reference import Reference, cross_entropy
 
 from lysep_fast import Network, Status, train
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.objective import Problem
-from lysep_fast.parallel import Team
-from lysep_fast.parts import batch_pass
-from lysep_fast.parts.subsets import Subsets
+from lysep_fast.passes import batch as batch_pass
+from lysep_fast.samples.subsets import Subsets
 from lysep_fast.solvers import Alternating, MeasuredSweeps
+from lysep_fast.threads.team import Team
 
 DTYPES = [np.float64, np.float32] if JIT_ENABLED else [np.float64]
 SOLVERS = ("mini-batch", "measured-sweeps", "alternating", "quasi-newton")
@@ -141,7 +142,7 @@ def test_a_subset_is_a_problem_of_its_own(make_problem):
 def test_all_samples_in_one_subset_are_algorithm_1(make_problem):
     problem, state = make_problem(conv_network("two"), n=9, residual=0.0)
     problem.synchronise(state)
-    other = weights_only(problem, state.copy())
+    other = weights_only(problem, copied(state))
     plain = Alternating()
     plain.start(problem, state)
     for _ in range(3):
@@ -417,7 +418,7 @@ def test_measured_sweeps_report_what_they_saw_before_their_steps(make_problem):
     bare = weights_only(problem, state)
     solver = MeasuredSweeps(batch_size=10, report_every=1)
     with problem.team:
-        loss, accuracy = problem.evaluate(bare)
+        loss, accuracy = evaluated(problem, bare)
         e = cross_entropy(Reference.of(problem, bare).logits(), problem.loss.y)
         solver.start(problem, bare)
         (step,) = solver.step(problem, bare)

@@ -13,10 +13,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from helpers import read_archive
 
 from lysep_fast import ModelFileError, cli
-from lysep_fast.files import atomic
-from lysep_fast.files.archive import Archive, read_archive, write_archive
+from lysep_fast.container import atomic
+from lysep_fast.container.archive import Archive, write_archive
 
 _, mutate = cli.load_experiment("_mutate")
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from lysep_fast.linalg.backtracking import backtrack
+from lysep_fast.linalg.line_search import backtrack
 
 
 def test_the_first_step_that_does_not_increase_the_objective_is_taken():

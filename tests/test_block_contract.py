@@ -13,9 +13,10 @@ import pytest
 from contract import assert_parallel, check_contract, replaced, variables
 from reference import Reference, finite_difference_gradient
 
-from lysep_fast.blocks import Auxiliaries, LayerWeights, OutputWeights, Step
+from lysep_fast.blocks import Auxiliaries, LayerWeights, OutputWeights
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.layers.dense import NORMS
+from lysep_fast.report import Step
 
 # --- every block, every norm, both precisions --------------------------------------------------
 

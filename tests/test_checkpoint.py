@@ -15,12 +15,12 @@ import pytest
 
 from lysep_fast import ModelFileError, Status, cli
 from lysep_fast.checkpoint import Checkpoints, solver_settings
-from lysep_fast.files import archive, atomic
+from lysep_fast.container import archive, atomic
+from lysep_fast.container.stateful import Stateful, flatten, restore
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.network import Network
-from lysep_fast.parallel import Team, Workspace
 from lysep_fast.pde import PdeStatus
-from lysep_fast.stateful import Stateful, flatten, restore
+from lysep_fast.threads.team import Team, Workspace
 
 # The functions have the names of their modules.
 DOORS = {
@@ -532,6 +532,6 @@ def test_the_lines_of_the_guide_run_and_go_on(tmp_path, monkeypatch):
 def test_another_version_of_the_library_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "c.npz"
     go(RUNS["mini-batch"], max_iter=1, checkpoint=path)
-    monkeypatch.setattr("lysep_fast.__version__", "0.0.9")
+    monkeypatch.setattr("lysep_fast.checkpoint.__version__", "0.0.9")
     with pytest.raises(ValueError, match=r"version of lysep_fast was '.*', not '0\.0\.9'"):
         go(RUNS["mini-batch"], resume=path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from contract import check_contract, variables
+from helpers import JointAuxiliaries
 from reference import (
     ACTIVATIONS,
     Reference,
@@ -15,7 +16,7 @@ from reference import (
 )
 
 from lysep_fast import train
-from lysep_fast.blocks import CoMovingWeights, JointAuxiliaries, NewtonOutput
+from lysep_fast.blocks import CoMovingWeights, NewtonOutput
 from lysep_fast.blocks.rank_one import back_propagate, gauss_newton_step, inverse_weights
 from lysep_fast.datasets import make_checkerboard, make_circle
 from lysep_fast.kernels._jit import JIT_ENABLED
@@ -29,8 +30,8 @@ from lysep_fast.kernels.joint import (
     scale_rows,
 )
 from lysep_fast.objective import bound_constant
-from lysep_fast.parallel import Team, Workspace
 from lysep_fast.solvers import Alternating
+from lysep_fast.threads.team import Team, Workspace
 
 WIDTHS = (3, 4, 5, 4, 3)
 BLOCKS = {

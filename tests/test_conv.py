@@ -8,12 +8,13 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from helpers import sparse_kernel_solve, sparse_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.linalg import svds
 
 from lysep_fast.kernels._jit import JIT_ENABLED
-from lysep_fast.layers import Convolution, sparse_kernel_solve
+from lysep_fast.layers import Convolution
 from lysep_fast.layers.conv_gram import has_lag_gram
 
 DTYPES = [np.float64, np.float32]
@@ -85,7 +86,7 @@ def layer(request):
 @pytest.mark.parametrize("rows", [1, 5])
 def test_the_map_is_the_convolution_and_its_sparse_matrix(layer, rows, dtype):
     S, G, W = draw(layer, rows, dtype)
-    C = layer.sparse_matrix(W.astype(float))
+    C = sparse_matrix(layer, W.astype(float))
     out = layer.apply(S, W, np.full_like(G, 9))
     assert out.dtype == dtype
     close(out, by_loops(layer, S, W), dtype)
@@ -144,7 +145,7 @@ def test_random_geometries(data, c_in, c_out, stride, padding, rows):
     ]
     layer = Convolution((c_in, *size), c_out, kernel, stride=stride, padding=padding)
     S, G, W = draw(layer, rows, np.float64)
-    C, M = layer.sparse_matrix(W), layer.patch_matrix(S)
+    C, M = sparse_matrix(layer, W), layer.patch_matrix(S)
     close(layer.apply(S, W, np.full_like(G, 9)), by_loops(layer, S, W), np.float64)
     close(layer.adjoint(G, W, np.full_like(S, 9)), G @ C, np.float64)
     close(layer.gram(S, np.empty((len(W.T), len(W.T)))), M.T @ M, np.float64)
@@ -159,7 +160,7 @@ def test_many_samples_pass_the_scratch_in_groups(geometry, rows):
     # More samples than the scratch takes at once, and a last group that does not fill it.
     layer = build(geometry)
     S, G, W = draw(layer, rows, np.float64)
-    C, M = layer.sparse_matrix(W), layer.patch_matrix(S)
+    C, M = sparse_matrix(layer, W), layer.patch_matrix(S)
     close(layer.apply(S, W, np.full_like(G, 9)), S @ C.T, np.float64)
     close(layer.adjoint(G, W, np.full_like(S, 9)), G @ C, np.float64)
     close(layer.gram(S, np.empty((len(W.T),) * 2)), M.T @ M, np.float64)
@@ -200,7 +201,7 @@ def test_bias_is_added_by_channel_and_summed_by_its_adjoint(layer, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_frobenius_norm_is_exact_and_the_others_bound_the_operator_norm(layer, dtype):
     _, _, W = draw(layer, 1, dtype)
-    C = layer.sparse_matrix(W.astype(float))
+    C = sparse_matrix(layer, W.astype(float))
     frobenius = np.sum(C.data**2)
     np.testing.assert_allclose(layer.squared_norm(W, "frobenius"), frobenius, rtol=1e-12)
     small = max(C.shape) < 500
@@ -222,7 +223,7 @@ def test_the_spectral_bound_is_attained_without_overlap():
     # Patches that do not overlap: C is W repeated, so its operator norm is that of W.
     layer = Convolution((2, 6, 6), 3, 2, stride=2)
     _, _, W = draw(layer, 1, np.float64)
-    operator = np.linalg.norm(layer.sparse_matrix(W).toarray(), 2) ** 2
+    operator = np.linalg.norm(sparse_matrix(layer, W).toarray(), 2) ** 2
     np.testing.assert_allclose(layer.squared_norm(W, "spectral"), operator, rtol=1e-12)
 
 
@@ -258,7 +259,7 @@ def test_a_bad_pixel_reaches_only_what_sees_it(layer, bad):
     clean_out = layer.apply(S, W, np.empty_like(G))
     clean_back = layer.adjoint(G, W, np.empty_like(S))
     pixel, position = layer.n_inputs // 2, layer.n_outputs // 2
-    C = layer.sparse_matrix(W).toarray()
+    C = sparse_matrix(layer, W).toarray()
     S[2, pixel] = G[2, position] = bad
     for map_, X, clean, seen in [
         (layer.apply, S, clean_out, C[:, pixel] != 0),

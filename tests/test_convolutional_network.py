@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from conftest import CONVOLUTIONAL, conv_network
+from helpers import evaluated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import Reference, cross_entropy, softmax
@@ -19,11 +20,11 @@ from lysep_fast.layers import Convolution, Dense
 from lysep_fast.layers.conv import CONVOLUTION_NORMS
 from lysep_fast.network import Network
 from lysep_fast.objective import bound_constant, mean_loss
-from lysep_fast.parallel import Workspace
-from lysep_fast.parts import batch_pass
-from lysep_fast.parts.batch_pass import BatchPass, pack_homogeneous, unpack_homogeneous
-from lysep_fast.parts.normalise import forward_normalisation
-from lysep_fast.parts.passes import Batch, gradient_pass
+from lysep_fast.passes import batch as batch_pass
+from lysep_fast.passes.batch import BatchPass, pack_homogeneous, unpack_homogeneous
+from lysep_fast.passes.full import Batch, gradient_pass
+from lysep_fast.passes.normalise import forward_normalisation
+from lysep_fast.threads.team import Workspace
 
 every_network = pytest.mark.parametrize("name", CONVOLUTIONAL)
 every_norm = pytest.mark.parametrize("norm", CONVOLUTION_NORMS)
@@ -88,7 +89,7 @@ def test_the_logits_are_those_of_the_explicit_matrices(make_problem, name, dtype
     assert found.dtype == dtype
     close(found, truth.logits(), dtype)
     np.testing.assert_array_equal(X, problem.X)
-    loss, accuracy = problem.evaluate(state)
+    loss, accuracy = evaluated(problem, state)
     assert loss == pytest.approx(truth.loss(), rel=1e-4 if dtype == np.float32 else 1e-12)
     assert accuracy == truth.accuracy()
 
@@ -174,7 +175,7 @@ def test_the_cross_entropy_is_bounded_by_the_separated_loss(
         conv_network(name, activation, output_bias=output_bias), n=4, rows=3, seed=seed,
         norm=norm, scale=scale, residual=residual, sample_weight=weighted or None,
     )  # fmt: skip
-    loss, _ = problem.evaluate(state)
+    loss, _ = evaluated(problem, state)
     separated = problem.objective.separated_loss(state).root
     check_bound(loss, problem.objective.constant, separated, rtol=1e-9)
     truth, L = Reference.of(problem, state), problem.network.depth

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from reference import ACTIVATIONS, Reference, softmax
 
-from lysep_fast.parallel import Team
-from lysep_fast.parts.metric import LayerMetric, measured_weights
-from lysep_fast.parts.parameters import Parameters
-from lysep_fast.parts.passes import Batch, gradient_pass
+from lysep_fast.metrics.layers import LayerMetric, measured_weights
+from lysep_fast.network.parameters import Parameters
+from lysep_fast.passes.full import Batch, gradient_pass
+from lysep_fast.threads.team import Team
 
 WIDTHS, MU, STEP = (3, 5, 4, 3), 0.05, 0.7
 

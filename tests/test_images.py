@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lysep_fast.images import ConvolutionLayers, image_rows, rows_like
 from lysep_fast.network import Network
+from lysep_fast.network.architecture import ConvolutionLayers
+from lysep_fast.samples.images import image_rows, rows_like
 
 
 @pytest.mark.parametrize(

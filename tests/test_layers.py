@@ -10,7 +10,7 @@ from lysep_fast.features import Activation
 from lysep_fast.kernels import ACTIVATION_CODES, LIPSCHITZ
 from lysep_fast.layers import Dense
 from lysep_fast.losses import CrossEntropy
-from lysep_fast.parallel import Workspace
+from lysep_fast.threads.team import Workspace
 
 SHAPES = [(1, 1, 1), (1, 4, 3), (7, 1, 5), (13, 6, 1), (21, 5, 8)]
 DTYPES = [np.float64, np.float32]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import copied
 from reference import Reference, ridge_least_squares
 
 from lysep_fast.blocks import LayerWeights
@@ -281,7 +282,7 @@ def test_the_proximal_term_keeps_cholesky_and_still_lowers_the_loss(
     duplicate(problem, state)
     refresh_state(problem, state)
     before = Reference.of(problem, state)
-    assert LayerWeights(1, "none").update(problem, state.copy()).method == "svd"
+    assert LayerWeights(1, "none").update(problem, copied(state)).method == "svd"
     weight = proximal * np.trace(before.X.T @ before.X) / 4
     step = LayerWeights(1, "none", proximal).update(problem, state)
     after = Reference.of(problem, state)

@@ -10,8 +10,8 @@ import pytest
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
 from lysep_fast.objective import Problem
-from lysep_fast.parallel import Team
 from lysep_fast.solvers import Alternating
+from lysep_fast.threads.team import Team
 
 
 def peak_of_a_sweep(n_samples: int, duplicate_features: bool) -> int:

@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
+from helpers import evaluated
 from reference_mini_batch import Naive, make, run_epochs
 
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.objective import Problem
-from lysep_fast.parallel import Team
-from lysep_fast.parts import batch_pass
+from lysep_fast.passes import batch as batch_pass
 from lysep_fast.result import Status
 from lysep_fast.solvers import MiniBatch
 from lysep_fast.solvers.mini_batch import _default_batch_size, _even_batches
+from lysep_fast.threads.team import Team
 from lysep_fast.train import train
 
 slow_without_jit = pytest.mark.skipif(not JIT_ENABLED, reason="too slow without compilation")
@@ -103,7 +104,7 @@ def test_whole_batches_with_weights_equal_repetition():
 def test_running_monitor_is_what_the_batches_saw():
     problem, state = make(weighted=True, smoothing=0.2)
     with problem.team:
-        before = problem.evaluate(state)
+        before = evaluated(problem, state)
     solver = MiniBatch(batch_size=problem.n_samples, monitor="running")
     run_epochs(solver, problem, state, 1)
     seen = solver.evaluation
@@ -120,10 +121,10 @@ def test_running_monitor_is_what_the_batches_saw():
 def test_shallow_networks_and_zero_inputs(widths, output_bias):
     problem, state = make(widths, output_bias=output_bias)
     with problem.team:
-        before = problem.evaluate(state)[0]
+        before = evaluated(problem, state)[0]
     run_epochs(MiniBatch(weight_decay=0.0, label_smoothing=0.0), problem, state, 30)
     with problem.team:
-        assert problem.evaluate(state)[0] < before
+        assert evaluated(problem, state)[0] < before
     problem.X[:] = 0.0
     run_epochs(MiniBatch(), problem, state, 2)
     assert all(np.all(np.isfinite(w)) for w in state.W[1:])

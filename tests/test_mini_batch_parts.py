@@ -6,12 +6,12 @@ from reference_mini_batch import make
 
 from lysep_fast.kernels import ACTIVATION_CODES, activation_and_derivative
 from lysep_fast.kernels.batch import add_into, gather_into, heavy_ball_into, soften_into
-from lysep_fast.parts import batch_pass
-from lysep_fast.parts.averaging import MovingAverage, early_mean_weight
-from lysep_fast.parts.batch_pass import BatchPass, pack_homogeneous, unpack_homogeneous
-from lysep_fast.parts.metric import MovingMetric
-from lysep_fast.parts.passes import Batch, gradient_pass
-from lysep_fast.parts.trust_region import trust_factor
+from lysep_fast.metrics.averaging import MovingAverage, early_mean_weight
+from lysep_fast.metrics.layers import MovingMetric
+from lysep_fast.metrics.trust_region import trust_factor
+from lysep_fast.passes import batch as batch_pass
+from lysep_fast.passes.batch import BatchPass, pack_homogeneous, unpack_homogeneous
+from lysep_fast.passes.full import Batch, gradient_pass
 
 
 def test_average_is_the_mean_first_and_exponential_later():

@@ -14,9 +14,10 @@ from model_files import FOLDER, MAKERS, NAMES, grid, make_classifier, make_resul
 
 import lysep_fast
 from lysep_fast import HistoryRow, ModelFileError, cli, pde
-from lysep_fast.files import results, solutions
-from lysep_fast.files.archive import FORMAT_VERSION, write_archive
+from lysep_fast.container.archive import FORMAT_VERSION, write_archive
+from lysep_fast.files.results import RESULT
 from lysep_fast.kernels._jit import JIT_ENABLED
+from lysep_fast.report import HistoryTable
 
 _, mutate = cli.load_experiment("_mutate")
 
@@ -103,18 +104,18 @@ def test_regressions_keep_the_shape_of_their_targets(columns, path):
 
 
 def test_stored_columns_are_all_numbers_of_a_row():
-    for kind, stored, other in (
-        (HistoryRow, results._COLUMNS, {"penalties", "steps"}),
-        (pde.PdeRow, solutions._COLUMNS, {"steps"}),
-    ):
-        assert set(stored) | other == {field.name for field in dataclasses.fields(kind)}
+    for kind, vectors in ((HistoryRow, ["penalties"]), (pde.PdeRow, [])):
+        table = HistoryTable(kind)
+        assert table.vectors == vectors
+        names = {field.name for field in dataclasses.fields(kind)}
+        assert {*table.columns, *vectors, "steps"} == names
 
 
 def test_a_file_cannot_ask_for_more_threads_than_there_are_processors(path):
     result = make_result()
     result.n_threads = 10**6
     result.save(path)
-    assert lysep_fast.load(path).n_threads == lysep_fast.parallel.available_cpus()
+    assert lysep_fast.load(path).n_threads == lysep_fast.threads.team.available_cpus()
 
 
 def test_solutions_with_a_lift_ask_for_their_problem(path):
@@ -205,7 +206,7 @@ def test_the_network_of_an_estimator_needs_no_scikit_learn(path, monkeypatch):
     real = builtins.__import__
 
     def without(name, globals=None, locals=None, fromlist=(), level=0):
-        if fromlist and "estimators" in fromlist and level == 2:
+        if fromlist and "estimators" in fromlist and level == 1:
             raise ImportError("No module named 'sklearn'")
         return real(name, globals, locals, fromlist, level)
 
@@ -340,9 +341,9 @@ def test_images_whose_number_of_pixels_has_no_64_bits_are_refused(path):
     [(0, -1, "negative"), (1, -1, "negative"), (0, 99, "out of range")],
 )
 def test_steps_of_rows_that_are_not_there_are_refused(column, code, match, path):
-    header, arrays = results.pack_result(make_result(solver="alternating"))
+    header, arrays = make_result(solver="alternating").packed()
     arrays["step_codes"][0, column] = code
-    write_archive(path, results.KIND, header, arrays)
+    write_archive(path, RESULT, header, arrays)
     with pytest.raises(ModelFileError, match=match):
         lysep_fast.load(path)
 

@@ -8,7 +8,7 @@ from reference import Reference
 
 from lysep_fast.kernels import ACTIVATION_CODES
 from lysep_fast.network import INITIALISATIONS, Network
-from lysep_fast.parallel import Workspace
+from lysep_fast.threads.team import Workspace
 
 WIDTHS = (3, 6, 2, 5, 4)
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from helpers import copied, evaluated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import Reference, cross_entropy
@@ -16,7 +17,7 @@ from lysep_fast.layers.dense import NORMS
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
 from lysep_fast.objective import Problem, bound_constant
-from lysep_fast.parallel import Team
+from lysep_fast.threads.team import Team
 
 NAMES = list(ACTIVATION_CODES)
 WIDTHS = [(2, 3), (2, 4, 3), (3, 5, 4, 2), (2, 3, 1, 4, 2, 2)]
@@ -66,7 +67,7 @@ def test_the_ridge_is_the_slope_of_the_lower_penalties_in_the_squared_norm(make_
     # Scaling W_l changes the weights of the layers below: F moves by w_l eta_l d||W_l||^2 / n.
     problem, state = make_problem((2, 3, 4, 3, 2))
     loss, w = problem.objective.separated_loss(state), problem.objective.weights(state.nu)
-    moved = state.copy()
+    moved = copied(state)
     moved.nu[l] += 0.125
     change = np.sum(problem.objective.separated_loss(moved).penalties[: l - 1])
     change -= np.sum(loss.penalties[: l - 1])
@@ -96,7 +97,7 @@ def test_a_synchronised_state_has_no_residuals_and_the_loss_of_the_network(
     assert not np.any(state.r2)
     e = cross_entropy(truth.logits(), truth.y)
     np.testing.assert_allclose(state.e2, np.sum(e**2), rtol=1e-12)
-    loss, accuracy = problem.evaluate(state)
+    loss, accuracy = evaluated(problem, state)
     np.testing.assert_allclose(loss, e.mean(), rtol=1e-12)
     assert accuracy == truth.accuracy()
 
@@ -104,7 +105,7 @@ def test_a_synchronised_state_has_no_residuals_and_the_loss_of_the_network(
 def test_evaluation_is_of_the_true_network_not_of_the_auxiliaries(make_problem):
     problem, state = make_problem(residual=2.0, scale=4.0)
     truth = Reference.of(problem, state)
-    loss, _ = problem.evaluate(state)
+    loss, _ = evaluated(problem, state)
     np.testing.assert_allclose(loss, truth.loss(), rtol=1e-12)
     surrogate = np.mean(cross_entropy(truth.surrogate_logits(), truth.y))
     assert abs(loss - surrogate) > 0.01 * loss
@@ -112,7 +113,7 @@ def test_evaluation_is_of_the_true_network_not_of_the_auxiliaries(make_problem):
 
 def test_a_copied_state_shares_the_input_only(make_problem):
     _, state = make_problem()
-    copy = state.copy()
+    copy = copied(state)
     assert copy.A[0] is state.A[0]
     assert copy.depth == state.depth == 3
     pairs = zip(
@@ -120,9 +121,9 @@ def test_a_copied_state_shares_the_input_only(make_problem):
         [*copy.W, *copy.b, *copy.A[1:], *copy.R, copy.nu, copy.r2],
         strict=True,
     )
-    for original, copied in pairs:
-        np.testing.assert_array_equal(original, copied)
-        assert not np.shares_memory(original, copied)
+    for original, own in pairs:
+        np.testing.assert_array_equal(original, own)
+        assert not np.shares_memory(original, own)
     assert copy.e2 == state.e2
 
 
@@ -180,7 +181,7 @@ def test_the_cross_entropy_is_bounded_by_the_separated_loss(
         (2, *hidden, n_classes), activation, n=4, rows=3, seed=seed, norm=norm, scale=scale,
         residual=residual, output_bias=output_bias,
     )  # fmt: skip
-    loss, _ = problem.evaluate(state)
+    loss, _ = evaluated(problem, state)
     separated = problem.objective.separated_loss(state).root
     check_bound(loss, problem.objective.constant, separated, rtol=1e-9)
     truth = Reference.of(problem, state)
@@ -223,7 +224,7 @@ def sharp_state(depth, norm):
 @pytest.mark.parametrize("depth", [1, 2, 3, 5])
 def test_the_constant_cannot_be_smaller_and_the_check_would_notice(depth, norm):
     problem, state = sharp_state(depth, norm)
-    loss, _ = problem.evaluate(state)
+    loss, _ = evaluated(problem, state)
     separated = problem.objective.separated_loss(state).root
     truth = Reference.of(problem, state)
     np.testing.assert_allclose(separated**2, truth.separated_loss(), rtol=1e-9)

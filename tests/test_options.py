@@ -14,20 +14,22 @@ import test_block_contract
 import test_co_moving
 from conftest import draw_weights
 from contract import assert_parallel, check_contract, replaced, variables
+from helpers import copied
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import Reference, finite_difference_gradient
 
 from lysep_fast import Status, train
-from lysep_fast.blocks import Auxiliaries, LayerWeights, NewtonOutput, OutputWeights, Step
+from lysep_fast.blocks import Auxiliaries, LayerWeights, NewtonOutput, OutputWeights
 from lysep_fast.kernels import ACTIVATION_CODES
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.layers.dense import NORMS
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
 from lysep_fast.objective import Problem, bound_constant
-from lysep_fast.parallel import Team, row_blocks
+from lysep_fast.report import Step
 from lysep_fast.solvers import Alternating
+from lysep_fast.threads.team import Team, row_blocks
 
 WIDTHS = (3, 4, 5, 4, 3)
 EVERYTHING = {"sample_weight": True, "alpha": 0.03, "label_smoothing": 0.1}
@@ -299,7 +301,7 @@ def two_problems(make_problem, counts, options, **kwargs):
         weighted.network, loss, X, weighted.team, weighted.objective.norm, alpha=weighted.alpha
     )
     repeated.blocks = row_blocks(total, 16)
-    other = state.copy()
+    other = copied(state)
     other.A = [X, *(A[index] for A in state.A[1:])]
     other.R = [other.R[0], *(R[index] for R in state.R[1:])]
     factor = total / n

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info
 
 from lysep_fast import train
 from lysep_fast.kernels._jit import JIT_ENABLED
-from lysep_fast.parallel import Team, Workspace, available_cpus, row_blocks, sample_blocks
+from lysep_fast.threads.team import Team, Workspace, available_cpus, row_blocks, sample_blocks
 
 
 def blas_threads():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lysep_fast.linalg.line_search import weak_wolfe
 from lysep_fast.losses.pde_residual import PdeResidual
 from lysep_fast.pde import (
     Ball,
@@ -19,7 +20,6 @@ from lysep_fast.pde import (
     solve,
 )
 from lysep_fast.pde.domains import box_for_weights
-from lysep_fast.pde.line_search import weak_wolfe
 
 RNG = np.random.default_rng
 BOX = Box(-1, 1, 2)

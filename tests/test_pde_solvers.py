@@ -9,7 +9,6 @@ import pytest
 
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.kernels.jet import JET_CODES
-from lysep_fast.parallel import Team
 from lysep_fast.pde import Box, Function, Operator, PdeStatus, Problem, SpaceTime, solve
 from lysep_fast.pde.jets import Hidden, JetNetwork, output_jet
 from lysep_fast.pde.metric import KroneckerMetric
@@ -18,6 +17,7 @@ from lysep_fast.pde.separated import Separated
 from lysep_fast.pde.solvers_projection import RandomFeatures, VariableProjection
 from lysep_fast.pde.solvers_separated import Alternating, Nesterov
 from lysep_fast.pde.state import Discrete, PdeState, Sampling
+from lysep_fast.threads.team import Team
 
 RNG = np.random.default_rng
 needs_jit = pytest.mark.skipif(not JIT_ENABLED, reason="too many points for plain Python")

@@ -22,9 +22,10 @@ import pytest
 import threadpoolctl
 
 import lysep_fast
-from lysep_fast import blas, pde, train
+from lysep_fast import pde, train
 from lysep_fast.kernels._jit import JIT_ENABLED
-from lysep_fast.parallel import Team, row_blocks
+from lysep_fast.threads import blas
+from lysep_fast.threads.team import Team, row_blocks
 
 ROOT = Path(lysep_fast.__file__).resolve().parents[1]
 TIMEOUT = 120.0

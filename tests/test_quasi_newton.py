@@ -18,17 +18,17 @@ from reference import (
 from lysep_fast import train
 from lysep_fast.datasets import make_checkerboard, make_circle
 from lysep_fast.kernels._jit import JIT_ENABLED
+from lysep_fast.linalg.limited_memory import LimitedMemory
 from lysep_fast.losses import CrossEntropy
+from lysep_fast.metrics.layers import LayerMetric, measured_weights
 from lysep_fast.network import Network
+from lysep_fast.network.parameters import Parameters
 from lysep_fast.objective import Problem
-from lysep_fast.parallel import Team, row_blocks
-from lysep_fast.parts.direction import LimitedMemory
-from lysep_fast.parts.metric import LayerMetric, measured_weights
-from lysep_fast.parts.normalise import forward_normalisation, initial_weights
-from lysep_fast.parts.parameters import Parameters
-from lysep_fast.parts.passes import Batch, evaluate, gradient_pass
-from lysep_fast.parts.working_set import doubtful_samples
+from lysep_fast.passes.full import Batch, evaluate, gradient_pass
+from lysep_fast.passes.normalise import forward_normalisation, initial_weights
+from lysep_fast.samples.working_set import doubtful_samples
 from lysep_fast.solvers import QuasiNewton
+from lysep_fast.threads.team import Team, row_blocks
 
 WIDTHS = (3, 4, 5, 3)
 N = 23 if JIT_ENABLED else 7

@@ -13,7 +13,7 @@ from reference import (
 )
 
 from lysep_fast.losses import CrossEntropy
-from lysep_fast.parallel import Workspace
+from lysep_fast.threads.team import Workspace
 
 SHARES = [0.01, 0.1, 0.9]
 every_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import draw_weights
 from contract import check_contract, replaced
+from helpers import JointAuxiliaries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import Reference, finite_difference_gradient
@@ -16,7 +17,6 @@ from lysep_fast import train
 from lysep_fast.blocks import (
     Auxiliaries,
     CoMovingWeights,
-    JointAuxiliaries,
     LayerWeights,
     OutputLeastSquares,
     OutputWeights,
@@ -26,10 +26,10 @@ from lysep_fast.layers.dense import NORMS
 from lysep_fast.losses import SquaredError
 from lysep_fast.network import Network
 from lysep_fast.objective import Problem, bound_constant
-from lysep_fast.parallel import Team, Workspace, row_blocks
-from lysep_fast.parts.batch_pass import BatchPass, pack_homogeneous, unpack_homogeneous
-from lysep_fast.parts.passes import evaluate, gradient_pass
+from lysep_fast.passes.batch import BatchPass, pack_homogeneous, unpack_homogeneous
+from lysep_fast.passes.full import evaluate, gradient_pass
 from lysep_fast.solvers import Alternating
+from lysep_fast.threads.team import Team, Workspace, row_blocks
 
 WIDTHS = (3, 4, 5, 4, 2)
 DTYPES = [np.float64, np.float32]

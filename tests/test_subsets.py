@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lysep_fast.parts.passes import Evaluation
-from lysep_fast.parts.subsets import EvaluationMean, Subsets
+from lysep_fast.passes.full import Evaluation, EvaluationMean
+from lysep_fast.samples.subsets import Subsets
 
 
 def make(n=11, size=3, refresh_every=1, seed=0, weight=None):

@@ -10,7 +10,7 @@ import pytest
 
 import lysep_fast
 from lysep_fast import cli
-from lysep_fast.files import archive, atomic, errors
+from lysep_fast.container import archive, atomic, errors
 from lysep_fast.kernels._jit import JIT_ENABLED
 
 scripts, torture = cli.load_experiment("torture")

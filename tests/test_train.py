@@ -13,12 +13,12 @@ from reference import Reference, cross_entropy, softmax
 from threadpoolctl import threadpool_info
 
 from lysep_fast import HistoryRow, Network, Status, train
-from lysep_fast.blocks import Step
 from lysep_fast.datasets import make_circle
 from lysep_fast.kernels import ACTIVATION_CODES
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.layers.dense import NORMS
 from lysep_fast.network import INITIALISATIONS
+from lysep_fast.report import Step
 from lysep_fast.solvers import Alternating, choose_solver
 
 HIDDEN, SWEEPS = ((8, 8), 20) if JIT_ENABLED else ((3, 3), 4)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 
-from lysep_fast import Status, cli, train, training
+from lysep_fast import Status, cli, train
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.linalg.least_squares import solve_normal_equations, solve_triangular
-from lysep_fast.solvers import QuasiNewton
+from lysep_fast.solvers import QuasiNewton, training
 
 _, trouble = cli.load_experiment("_generated_inputs")
 

@@ -17,18 +17,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..container.stateful import Stateful
 from ..kernels.auxiliaries import (
     copy_rows,
     gradient_step_rows,
     residual_step_rows,
     row_sums_of_squares,
 )
-from ..linalg.backtracking import backtrack
+from ..linalg.line_search import backtrack
 from ..objective import Problem
-from ..parallel import Workspace
+from ..report import Step
 from ..state import State
-from ..stateful import Stateful
-from .base import Step
+from ..threads.team import Workspace
 
 __all__ = ["LINE_SEARCHES", "Auxiliaries"]
 

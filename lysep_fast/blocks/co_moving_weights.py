@@ -22,15 +22,15 @@ from typing import Any
 
 import numpy as np
 
+from ..container.stateful import Stateful
 from ..kernels.auxiliaries import row_sums_of_squares
 from ..kernels.joint import add_inner_rows, inject_rows, scale_rows
 from ..linalg.least_squares import solve_normal_equations
+from ..metrics.layers import measured_weights
 from ..objective import Problem
-from ..parallel import Workspace
-from ..parts.metric import measured_weights
+from ..report import Step
 from ..state import State
-from ..stateful import Stateful
-from .base import Step
+from ..threads.team import Workspace
 from .joint_rows import JointRows, RowSearch, derivatives
 from .rank_one import back_propagate, gauss_newton_step, inverse_weights
 

@@ -17,7 +17,7 @@ from ..kernels.auxiliaries import row_sums_of_squares
 from ..kernels.joint import add_bias_rows, add_inner_rows, inject_rows, rank_one_rows
 from ..network import Network
 from ..objective import Problem
-from ..parallel import Workspace
+from ..threads.team import Workspace
 from .rank_one import back_propagate, gauss_newton_step, inverse_weights
 
 __all__ = ["JointRows", "RowSearch", "derivatives"]

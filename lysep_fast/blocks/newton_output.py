@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from ..container.stateful import Stateful
 from ..kernels.joint import add_bias_rows, scale_rows
 from ..linalg.least_squares import Solution, solve_normal_equations
 from ..objective import Problem
-from ..parallel import Workspace
+from ..report import Step
 from ..state import State
-from ..stateful import Stateful
-from .base import Step
+from ..threads.team import Workspace
 
 __all__ = ["NewtonOutput"]
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..linalg.backtracking import backtrack
+from ..container.stateful import Stateful
+from ..linalg.line_search import backtrack
 from ..objective import Problem
-from ..parallel import Workspace
+from ..report import Step
 from ..state import State
-from ..stateful import Stateful
-from .base import Step
+from ..threads.team import Workspace
 
 __all__ = ["OutputWeights"]
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..objective import Problem
-from ..parallel import Workspace
+from ..report import Step
 from ..state import State
-from .base import Step
+from ..threads.team import Workspace
 from .output import surrogate_loss
 from .weights import DAMPING, LayerWeights
 

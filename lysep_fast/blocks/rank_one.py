@@ -19,7 +19,7 @@ import numpy as np
 
 from ..kernels.joint import chain_rows
 from ..network import Network
-from ..parallel import Workspace
+from ..threads.team import Workspace
 
 __all__ = ["back_propagate", "gauss_newton_step", "inverse_weights"]
 

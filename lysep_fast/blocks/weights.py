@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..container.stateful import Stateful
 from ..kernels.auxiliaries import row_sums_of_squares, shift_residual
 from ..linalg.least_squares import (
     Solution,
@@ -25,10 +26,9 @@ from ..linalg.least_squares import (
 )
 from ..losses import Loss
 from ..objective import Problem
-from ..parallel import Workspace, row_blocks
+from ..report import Step
 from ..state import State
-from ..stateful import Stateful
-from .base import Step
+from ..threads.team import Workspace, row_blocks
 
 __all__ = ["BIAS_MODES", "DAMPING", "LayerWeights"]
 

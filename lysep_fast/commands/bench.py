@@ -12,7 +12,6 @@ import numpy as np
 from scipy import special
 
 from ..datasets import make_checkerboard
-from ..environment import environment
 from ..kernels import (
     ACTIVATION_CODES,
     activation_derivative_into,
@@ -20,6 +19,7 @@ from ..kernels import (
 )
 from .arguments import positive
 from .bench_training import PEERS, Run, train_here
+from .environment import environment
 from .messages import OK, note, plain_table
 
 __all__ = ["add_parser", "run"]

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from ..container.archive import Archive
 from ..features import PooledActivation
-from ..files.archive import Archive
 from ..files.estimators import CLASSES
-from ..files.solutions import KIND, read_solution
+from ..files.solutions import SOLUTION
 from ..layers import Convolution
 from ..network import Network
+from ..pde.solution import Solution
 from .messages import OK
 from .models import read_model
 
@@ -65,7 +66,7 @@ def describe(path: Path) -> dict[str, Any]:
         "format": f"version {version}, kind {kind!r}, all SHA-256 verified",
         "read as": f"lysep_fast.{CLASSES.get(kind, 'Result')}",
     }
-    if kind == KIND:
+    if kind == SOLUTION:
         return found | _solution(path)
     model = read_model(path)
     result, network = model.result, model.result.network
@@ -129,8 +130,7 @@ def network_size(network: Network) -> int:
 def _solution(path: Path) -> dict[str, Any]:
     """Return what there is to say about the solution of a differential equation."""
     with Archive.open(path) as archive:
-        archive.check_kind((KIND,))
-        solution, _ = read_solution(archive)
+        solution, _ = Solution.read(archive)
     row = solution.history[solution.best_iter] if solution.history else None
     return {
         "read as": "lysep_fast.pde.Solution",

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..files.archive import Archive
-from ..files.estimators import CLASSES, read_labelled, write_fitted
-from ..files.results import KIND, read_result
+from ..container.archive import Archive
+from ..files.estimators import CLASSES, write_fitted
+from ..files.results import RESULT
 from ..layers import Convolution
-from ..parallel import available_cpus
+from ..load import read_labelled
 from ..result import Result
+from ..threads.team import available_cpus
 from .messages import CommandError
 
 __all__ = ["Model", "read_model", "score", "write_model"]
@@ -151,10 +152,10 @@ def read_model(path: Path, threads: int | None = None) -> Model:
                 f"{path} holds the solution of a differential equation; use it in Python with "
                 "lysep_fast.pde.Solution.load(path, problem)"
             )
-        archive.check_kind((KIND, *CLASSES))
+        archive.check_kind((RESULT, *CLASSES))
         labels: dict[str, np.ndarray] = {}
-        if archive.kind == KIND:
-            result = read_result(archive)
+        if archive.kind == RESULT:
+            result = Result.read(archive)
         else:
             result, labels = read_labelled(archive)
     result.n_threads = available_cpus() if threads is None else threads

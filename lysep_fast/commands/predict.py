@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ..files.atomic import replacing
+from ..container.atomic import replacing
 from .arguments import add_table_arguments, add_threads
 from .messages import OK, CommandError, UsageError, note
 from .models import Model, read_model, score

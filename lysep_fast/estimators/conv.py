@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..images import image_rows, is_images, rows_like
 from ..result import HistoryRow, Result
+from ..samples.images import image_rows, is_images, rows_like
 from ._classifier import NetworkClassifier
 
 __all__ = ["LySepConvClassifier"]

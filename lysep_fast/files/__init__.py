@@ -1,1 +1,1 @@
-"""Model files and checkpoints: one container without pickle, and what is kept in it."""
+"""Networks, results, estimators and solutions as dicts of a header and arrays, and back."""

@@ -1,19 +1,16 @@
-"""Fitted scikit-learn estimators as model files; scikit-learn is needed to read them as such."""
+"""Fitted scikit-learn estimators as headers and arrays, and back to their attributes."""
 
 from __future__ import annotations
 
 import os
-import types
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ..result import Result
-from .archive import Archive, Expected, write_archive
-from .fields import field, integer, integers
-from .results import expected_result, pack_result, unpack_result
-from .values import (
+from ..container.archive import Expected, write_archive
+from ..container.fields import field, integer, integers
+from ..container.values import (
     decode,
     encode,
     expected_labels,
@@ -21,13 +18,17 @@ from .values import (
     pack_labels,
     unpack_labels,
 )
+from ..report import HistoryTable
+from .results import expected_result
 
 __all__ = [
     "CLASSES",
-    "read_bare_result",
-    "read_estimator",
-    "read_labelled",
+    "check_fitted",
+    "expected_estimator",
     "save_estimator",
+    "unpack_attributes",
+    "unpack_labels_of",
+    "unpack_parameters",
     "write_fitted",
 ]
 
@@ -78,7 +79,7 @@ def write_fitted(
         What fitting leaves on the estimator, by attribute: at least ``result_`` and
         ``n_features_in_``.
     """
-    result, arrays = pack_result(own["result_"])
+    result, arrays = own["result_"].packed()
     header: dict[str, Any] = {
         "result": result,
         "parameters": {key: encode(value, key) for key, value in parameters.items()},
@@ -104,88 +105,55 @@ def write_fitted(
     write_archive(path, kind, header, arrays)
 
 
-def read_bare_result(archive: Archive) -> Result:
-    """Return the result of an open file that holds an estimator."""
-    arrays = archive.arrays(_expected)
-    return unpack_result(archive.header["result"], arrays)
-
-
-def read_labelled(archive: Archive) -> tuple[Result, dict[str, np.ndarray]]:
-    """Return result, class labels and feature names of an open file, without scikit-learn.
-
-    The labels are under the names of the attributes, ``classes_`` and ``feature_names_in_``, as
-    far as the estimator has them.
-    """
-    arrays, header = archive.arrays(_expected), archive.header
-    labels = _unpack_all_labels(header, arrays)
-    result = unpack_result(header["result"], arrays)
-    _check(types.SimpleNamespace(**labels, **_base(header, result)), archive.kind)
-    return result, labels
-
-
-def read_estimator(archive: Archive) -> Any:
-    """Return the fitted estimator of an open file.
-
-    Raises
-    ------
-    ImportError
-        Without scikit-learn.
-    """
-    made: Any = _class(archive)
-    arrays, header = archive.arrays(_expected), archive.header
-    parameters = {name: decode(value) for name, value in field(header, "parameters", dict).items()}
-    unknown = sorted(set(parameters) - set(made().get_params(deep=False)))
-    if unknown:
-        raise ValueError(f"its header has the unknown parameters {unknown!r:.200}")
-    estimator = made(**parameters)
-    result = unpack_result(header["result"], arrays)
-    vars(estimator).update(_base(header, result))
-    for key, value in header["numbers"].items():
-        setattr(estimator, key, _number(value))
-    for key in header["curves"]:
-        setattr(estimator, key, arrays[key].tolist())
-    vars(estimator).update(_unpack_all_labels(header, arrays))
-    if header["random"] is not None:
-        estimator._random = _unpack_random(header["random"], arrays["random_key"])
-    if header["spread"] is not None:
-        estimator._spread = _unpack_spread(header["spread"], arrays)
-    if field(header, "memory", bool):
-        estimator._memory = None  # of the steps of `partial_fit`, which start afresh
-    _check(estimator, archive.kind)
-    if archive.kind == "conv-classifier":
-        estimator._shape = getattr(result.network.layer(1), "image_shape", None)
-    return estimator
-
-
-def _base(header: dict[str, Any], result: Result) -> dict[str, Any]:
-    """Return the attributes that every fitted estimator has."""
-    return {"result_": result, "n_features_in_": integer(header, "n_features_in", 1)}
-
-
-def _unpack_all_labels(
+def unpack_labels_of(
     header: dict[str, Any], arrays: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Return class labels and feature names under the names of the attributes."""
-    return {key: unpack_labels(own, arrays[key]) for key, own in header["labels"].items()}
+    labels = field(header, "labels", dict)
+    return {key: unpack_labels(own, arrays[key]) for key, own in labels.items()}
 
 
-def _class(archive: Archive) -> type:
-    name = CLASSES[archive.kind]
-    try:
-        from .. import estimators
-    except ImportError as error:
-        raise ImportError(
-            f"{archive.path} holds a {name}, which needs scikit-learn; install it with pip "
-            "install 'lysep_fast[sklearn]', or read the network alone with "
-            "lysep_fast.load(path, as_result=True)"
-        ) from error
-    made: type = getattr(estimators, name)
-    return made
+def unpack_parameters(header: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of an estimator."""
+    return {name: decode(value) for name, value in field(header, "parameters", dict).items()}
 
 
-def _expected(header: dict[str, Any]) -> Expected:
+def unpack_attributes(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return what fitting leaves on an estimator, but its result, by attribute.
+
+    scikit-learn is needed for the spread of a regressor's targets.
+    """
+    found: dict[str, Any] = {"n_features_in_": integer(header, "n_features_in", 1)}
+    found |= {key: _number(value) for key, value in header["numbers"].items()}
+    found |= {key: arrays[key].tolist() for key in header["curves"]}
+    found |= unpack_labels_of(header, arrays)
+    if header["random"] is not None:
+        found["_random"] = _unpack_random(header["random"], arrays["random_key"])
+    if header["spread"] is not None:
+        found["_spread"] = _unpack_spread(header["spread"], arrays)
+    if field(header, "memory", bool):
+        found["_memory"] = None  # of the steps of `partial_fit`, which start afresh
+    return found
+
+
+def check_fitted(
+    kind: str, result: Any, n_features: int, labels: Mapping[str, np.ndarray]
+) -> None:
+    """Raise if the parts of an estimator do not fit together."""
+    widths = result.network.widths
+    is_regressor = kind == "regressor"
+    if is_regressor != (result.loss == "squared-error"):
+        raise ValueError(f"it holds a {kind} trained with loss={result.loss!r}")
+    names, classes = labels.get("feature_names_in_"), labels.get("classes_")
+    if n_features != widths[0] or (names is not None and len(names) != widths[0]):
+        raise ValueError("its number of features is not that of its network")
+    if is_regressor != (classes is None) or (classes is not None and len(classes) != widths[-1]):
+        raise ValueError("its number of classes is not that of its network")
+
+
+def expected_estimator(header: dict[str, Any], table: HistoryTable) -> Expected:
     """Return shapes and dtypes of the arrays of an estimator."""
-    expected = dict(expected_result(field(header, "result", dict)))
+    expected = dict(expected_result(field(header, "result", dict), table))
     if not set(field(header, "numbers", dict)) <= set(_NUMBERS):
         raise ValueError("its header has unknown numbers")
     curves, labels = field(header, "curves", dict), field(header, "labels", dict)
@@ -199,21 +167,6 @@ def _expected(header: dict[str, Any]) -> Expected:
         shape = (integer(header["spread"], "outputs", 1),)
         expected |= {f"spread_{key}": (shape, np.dtype(np.float64)) for key in _SPREAD}
     return expected
-
-
-def _check(estimator: Any, kind: str) -> None:
-    """Raise if the parts of an estimator do not fit together."""
-    result = estimator.result_
-    widths = result.network.widths
-    is_regressor = kind == "regressor"
-    if is_regressor != (result.loss == "squared-error"):
-        raise ValueError(f"it holds a {kind} trained with loss={result.loss!r}")
-    names = getattr(estimator, "feature_names_in_", None)
-    if estimator.n_features_in_ != widths[0] or (names is not None and len(names) != widths[0]):
-        raise ValueError("its number of features is not that of its network")
-    classes = getattr(estimator, "classes_", None)
-    if is_regressor != (classes is None) or (classes is not None and len(classes) != widths[-1]):
-        raise ValueError("its number of classes is not that of its network")
 
 
 def _number(value: Any) -> float:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ..container.archive import Expected
+from ..container.fields import choice, field, integer, integers
 from ..features import Activation, PooledActivation
 from ..kernels.activation import ACTIVATION_CODES
 from ..layers import Convolution, Dense
 from ..network import Feature, Layer, Network
-from .archive import Expected
-from .fields import choice, field, integer, integers
 
 __all__ = [
     "check_finite",

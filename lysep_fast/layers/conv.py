@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-import scipy.sparse
 
 from ..kernels.channels import add_bias_channels, channel_sums, column_sums
 from ..kernels.conv import convolve_rows, correlate_rows
@@ -254,21 +253,6 @@ class Convolution:
     def initial_scale(self) -> float:
         """Return ``1/sqrt(fan_in)``, the customary scale of random initial weights."""
         return float(self.weight_shape[1]) ** -0.5
-
-    def sparse_matrix(self, W: np.ndarray) -> scipy.sparse.csr_array:
-        """Return the matrix C, ``(n_outputs, n_inputs)``: for small images and for checks."""
-        channels, positions, taps = self.output_shape[0], self.n_positions, self.weight_shape[1]
-        # Pixels counted from 1 and unfolded: 0 is a pixel of the padding.
-        pixels = np.arange(1, self.n_inputs + 1, dtype=float)
-        source = self.patch_matrix(pixels[None]).astype(np.intp) - 1
-        row = np.arange(self.n_outputs).reshape(channels, positions, 1)
-        shape = (channels, positions, taps)
-        row, source = np.broadcast_to(row, shape), np.broadcast_to(source, shape)
-        inside = source >= 0
-        value = np.broadcast_to(W[:, None, :], shape)[inside]
-        return scipy.sparse.csr_array(
-            (value, (row[inside], source[inside])), shape=(self.n_outputs, self.n_inputs)
-        )
 
     @property
     def _key(self) -> tuple[Any, ...]:

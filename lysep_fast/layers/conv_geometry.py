@@ -8,13 +8,28 @@ that nobody wants (14 x 14 images with 2 zeros around take 16 x 16 positions, no
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ..kernels._tiles import PRODUCTS, VECTOR_BYTES, VECTORS
 
-__all__ = ["Pass", "Scratch", "adjoint_passes", "forward_pass", "scratch"]
+__all__ = ["Geometry", "Pass", "Scratch", "adjoint_passes", "forward_pass", "scratch"]
+
+
+class Geometry(Protocol):
+    """What is asked of a convolution where its Gram matrix is formed."""
+
+    image_shape: tuple[int, int, int]
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    n_positions: int
+    weight_shape: tuple[int, int]
+
+    def patch_matrix(self, S: np.ndarray) -> np.ndarray:
+        """Return all patches of `S` as an explicit matrix."""
+        ...
 
 
 class Pass(NamedTuple):

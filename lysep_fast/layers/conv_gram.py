@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..kernels.conv import lag_products, strip_products
 from ..kernels.patch_gram import assemble_gram
-from .conv_geometry import scratch
-
-if TYPE_CHECKING:
-    from .conv import Convolution
+from .conv_geometry import Geometry, scratch
 
 __all__ = ["has_lag_gram", "lag_gram_into", "patch_gram_into"]
 
@@ -22,7 +18,7 @@ _LAG_BYTES, _STRIP_BYTES = 8192, 4096
 _PATCH_ELEMENTS, _CORNER_ROWS = 1 << 15, 256
 
 
-def has_lag_gram(layer: Convolution) -> bool:
+def has_lag_gram(layer: Geometry) -> bool:
     """Tell whether lag products serve: stride 1 and border strips thinner than the image."""
     rows, columns = _border(layer)
     return (
@@ -30,13 +26,13 @@ def has_lag_gram(layer: Convolution) -> bool:
     )
 
 
-def _border(layer: Convolution) -> tuple[int, int]:
+def _border(layer: Geometry) -> tuple[int, int]:
     """Return the numbers of image rows and columns at a border that some windows leave out."""
     (kh, kw), (ph, pw) = layer.kernel_size, layer.padding
     return max(0, kh - 1 - ph), max(0, kw - 1 - pw)
 
 
-def patch_gram_into(layer: Convolution, S: np.ndarray, out: np.ndarray) -> None:
+def patch_gram_into(layer: Geometry, S: np.ndarray, out: np.ndarray) -> None:
     """Write the Gram matrix to `out` by products of the patches of a few samples at a time."""
     taps = layer.weight_shape[1]
     few = max(1, _PATCH_ELEMENTS // (layer.n_positions * taps))
@@ -47,7 +43,7 @@ def patch_gram_into(layer: Convolution, S: np.ndarray, out: np.ndarray) -> None:
     out[...] = total
 
 
-def lag_gram_into(layer: Convolution, S: np.ndarray, out: np.ndarray) -> None:
+def lag_gram_into(layer: Geometry, S: np.ndarray, out: np.ndarray) -> None:
     """Write the Gram matrix to `out` by lag products (stride 1)."""
     channels, height, width = layer.image_shape
     (kh, kw), (rows, columns) = layer.kernel_size, _border(layer)
@@ -71,7 +67,7 @@ def lag_gram_into(layer: Convolution, S: np.ndarray, out: np.ndarray) -> None:
     assemble_gram(full, strips, corners, geometry, np.empty((channels, channels)), out)
 
 
-def _whole_images(layer: Convolution, S: np.ndarray) -> np.ndarray:
+def _whole_images(layer: Geometry, S: np.ndarray) -> np.ndarray:
     """Return the lag products of whole images, for `assemble_gram`."""
     channels, height, width = layer.image_shape
     kh, kw = layer.kernel_size

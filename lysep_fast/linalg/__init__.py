@@ -1,1 +1,1 @@
-"""Guarded linear least squares and monotone backtracking."""
+"""Guarded least squares, line searches, and the limited-memory quasi-Newton recursion."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..parallel import Workspace
+from ..threads.team import Workspace
 
 __all__ = ["Loss"]
 

@@ -19,7 +19,7 @@ from ..kernels.softmax import (
     cross_entropy_into,
     squared_cross_entropy_gradient_into,
 )
-from ..parallel import Workspace
+from ..threads.team import Workspace
 from .base import Loss
 
 __all__ = ["CrossEntropy"]

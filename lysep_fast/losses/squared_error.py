@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.auxiliaries import row_sums_of_squares
-from ..parallel import Workspace
+from ..threads.team import Workspace
 from ..validation import size_limit
 from .base import Loss
 

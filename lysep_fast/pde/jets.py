@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from ..container.stateful import Stateful
 from ..features.activation import Activation
 from ..features.jet import Jet
 from ..losses.pde_residual import PdeResidual
-from ..parallel import Team, Workspace, row_blocks, sample_blocks
-from ..stateful import Stateful
+from ..threads.team import Team, Workspace, row_blocks, sample_blocks
 from .problem import Collocation
 
 __all__ = ["Hidden", "JetNetwork", "Part", "output_jet", "predict"]

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from ..parallel import Workspace
-from ..stateful import Stateful
+from ..container.stateful import Stateful
+from ..threads.team import Workspace
 from .jets import Hidden, JetNetwork, Part
 
 __all__ = ["KroneckerMetric"]

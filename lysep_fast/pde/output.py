@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..linalg.backtracking import backtrack
 from ..linalg.least_squares import merge_triangular, solve_triangular, triangular_factor
-from ..parallel import Workspace, row_blocks
+from ..linalg.line_search import backtrack
+from ..threads.team import Workspace, row_blocks
 from .jets import JetNetwork, Part
 
 __all__ = ["OutputFit", "fit_output"]

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from ..blocks import Step
+from ..container.stateful import Stateful, flatten, prefixed, restore
 from ..linalg.least_squares import solve_normal_equations
-from ..parallel import Workspace
-from ..stateful import Stateful, flatten, prefixed, restore
+from ..report import Step
+from ..threads.team import Workspace
 from .jets import Hidden, JetNetwork, Part, predict
 from .output import fit_output
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..blocks import Step
+from ..container.archive import Archive, write_archive
+from ..files.solutions import SOLUTION, expected_solution, pack_solution, unpack_solution
 from ..losses.pde_residual import PdeResidual
-from ..parallel import Team
+from ..report import HistoryTable, Step
+from ..threads.team import Team
 from ..validation import check_inputs
 from .jets import Hidden, output_jet
 from .problem import Problem
@@ -168,9 +170,7 @@ class Solution:
         OSError
             If the file cannot be written; one that was there before is kept.
         """
-        from ..files.solutions import save_solution  # made of solutions: above this file
-
-        save_solution(self, path)
+        write_archive(path, SOLUTION, *pack_solution(self, HistoryTable(PdeRow)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], problem: Problem | None = None) -> Solution:
@@ -185,9 +185,24 @@ class Solution:
         OSError
             If the file cannot be read.
         """
-        from ..files.solutions import load_solution  # see `save`
+        with Archive.open(path) as archive:
+            solution, lifted = cls.read(archive)
+        if lifted and (problem is None or problem.lift is None):
+            raise ValueError(
+                f"{os.fsdecode(path)} holds a solution with boundary values built in: pass the "
+                "problem with its lift=(D, E) to Solution.load"
+            )
+        solution.problem = problem
+        return solution
 
-        return load_solution(path, problem)
+    @classmethod
+    def read(cls, archive: Archive) -> tuple[Solution, bool]:
+        """Return the solution of an open file, and whether its problem has a lift."""
+        archive.check_kind((SOLUTION,))
+        table = HistoryTable(PdeRow)
+        arrays = archive.arrays(lambda header: expected_solution(header, table))
+        fields, widths, lifted = unpack_solution(archive.header, arrays, table, PdeStatus)
+        return cls(None, Hidden(widths, fields.pop("theta")), **fields), lifted
 
     def plot(self, ax: Any = None, n: int = 101) -> Any:
         """Draw u over the domain's box (one or two coordinates) and return the axes.

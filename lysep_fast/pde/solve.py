@@ -11,8 +11,8 @@ import numpy as np
 from ..checkpoint import Checkpoints, solver_settings
 from ..features.jet import Jet
 from ..loop import Stopping, run
-from ..parallel import Team
-from ..solvers.base import make_from
+from ..solvers.registry import make_from
+from ..threads.team import Team
 from ..validation import (
     check_generator,
     check_integer,

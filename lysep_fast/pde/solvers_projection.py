@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from ..blocks import Step
-from ..parts.direction import LimitedMemory
-from ..stateful import Stateful, flatten, prefixed, restore
+from ..container.stateful import Stateful, flatten, prefixed, restore
+from ..linalg.limited_memory import LimitedMemory
+from ..linalg.line_search import weak_wolfe
+from ..report import Step
 from ..validation import check_integer, check_number
 from .domains import box_for_weights
 from .jets import Hidden, JetNetwork
-from .line_search import weak_wolfe
 from .metric import KroneckerMetric
 from .output import OutputFit, fit_output
 from .state import Discrete, PdeState

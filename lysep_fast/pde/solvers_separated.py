@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..blocks import Step
-from ..stateful import Stateful, flatten, prefixed, restore
+from ..container.stateful import Stateful, flatten, prefixed, restore
+from ..report import Step
 from ..validation import check_choice, check_integer, check_number
 from .jets import JetNetwork
 from .output import fit_output

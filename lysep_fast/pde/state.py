@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..blocks import Step
-from ..stateful import Stateful
+from ..container.stateful import Stateful
+from ..report import Step
 from .jets import Hidden, JetNetwork
 from .problem import Problem
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..blocks import Step
-from ..stateful import flatten, prefixed, restore
+from ..container.stateful import flatten, prefixed, restore
+from ..report import Step
 from .jets import Hidden
 from .solution import PdeRow, Solution
 from .state import Discrete, PdeSolver, PdeState

@@ -1,11 +1,12 @@
 """Solvers: short compositions of the shared parts, one idea each."""
 
 from .alternating import Alternating
-from .base import SOLVERS, Solver, choose_init, choose_solver, make_solver
 from .measured import MeasuredSweeps
 from .mini_batch import MiniBatch
 from .online import OnlineMiniBatch
+from .protocol import Solver
 from .quasi_newton import QuasiNewton
+from .registry import SOLVERS, choose_init, choose_solver, make_solver
 
 __all__ = [
     "SOLVERS",

@@ -27,16 +27,16 @@ from ..blocks import (
     NewtonOutput,
     OutputLeastSquares,
     OutputWeights,
-    Step,
 )
 from ..blocks.auxiliaries import LINE_SEARCHES
+from ..blocks.sweep import Sweep, alternating_order
+from ..container.stateful import Stateful, prefixed
 from ..layers import Convolution
 from ..objective import Problem, SeparatedLoss, mean_loss
-from ..parts.passes import Evaluation, evaluate
-from ..parts.subsets import EvaluationMean, Subsets
+from ..passes.full import Evaluation, EvaluationMean, evaluate
+from ..report import Step
+from ..samples.subsets import Subsets
 from ..state import State
-from ..stateful import Stateful, prefixed
-from ..sweep import Sweep, alternating_order
 from ..validation import check_choice, check_integer, check_number
 
 __all__ = ["VARIANTS", "Alternating"]

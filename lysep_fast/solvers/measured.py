@@ -20,20 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from ..blocks import Step
+from ..container.stateful import Stateful
+from ..metrics.averaging import early_mean_weight
+from ..metrics.layers import MovingMetric, measured_weights
 from ..objective import Problem
-from ..parts.averaging import early_mean_weight
-from ..parts.batch_pass import (
-    BatchPass,
-    homogeneous_views,
-    pack_homogeneous,
-    unpack_homogeneous,
-)
-from ..parts.metric import MovingMetric, measured_weights
-from ..parts.passes import Evaluation
-from ..parts.subsets import EvaluationMean, Subsets
+from ..passes.batch import BatchPass, homogeneous_views, pack_homogeneous, unpack_homogeneous
+from ..passes.full import Evaluation, EvaluationMean
+from ..report import Step
+from ..samples.subsets import Subsets
 from ..state import State
-from ..stateful import Stateful
 from ..validation import check_integer, check_number
 
 __all__ = ["MeasuredSweeps"]

@@ -21,25 +21,20 @@ from typing import Any
 
 import numpy as np
 
-from ..blocks import Step
+from ..container.stateful import Stateful
 from ..kernels.batch import heavy_ball_into
 from ..layers import Convolution
 from ..losses import Loss
+from ..metrics.averaging import MovingAverage
+from ..metrics.layers import MovingMetric
+from ..metrics.trust_region import trust_factor
 from ..network import Network
 from ..objective import Problem
-from ..parallel import Workspace
-from ..parts.averaging import MovingAverage
-from ..parts.batch_pass import (
-    BatchPass,
-    homogeneous_views,
-    pack_homogeneous,
-    unpack_homogeneous,
-)
-from ..parts.metric import MovingMetric
-from ..parts.passes import Evaluation
-from ..parts.trust_region import trust_factor
+from ..passes.batch import BatchPass, homogeneous_views, pack_homogeneous, unpack_homogeneous
+from ..passes.full import Evaluation
+from ..report import Step
 from ..state import State
-from ..stateful import Stateful
+from ..threads.team import Workspace
 from ..validation import check_choice, check_integer, check_number
 
 __all__ = ["MiniBatch"]

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..blocks import Step
 from ..objective import Problem
-from ..parts.batch_pass import pack_homogeneous, unpack_homogeneous
+from ..passes.batch import pack_homogeneous, unpack_homogeneous
+from ..report import Step
 from ..state import State
 from .mini_batch import MiniBatch
 

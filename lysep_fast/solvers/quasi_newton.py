@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from ..blocks import Step
+from ..container.stateful import Stateful
+from ..linalg.limited_memory import LimitedMemory
+from ..metrics.layers import LayerMetric, measured_weights
+from ..network.parameters import Parameters
 from ..objective import Problem
-from ..parts.direction import LimitedMemory
-from ..parts.metric import LayerMetric, measured_weights
-from ..parts.parameters import Parameters
-from ..parts.passes import Batch, Evaluation, GradientPass, evaluate, gradient_pass
-from ..parts.working_set import doubtful_samples
+from ..passes.full import Batch, Evaluation, GradientPass, evaluate, gradient_pass
+from ..report import Step
+from ..samples.working_set import doubtful_samples
 from ..state import State
-from ..stateful import Stateful
 from ..validation import check_integer, check_number
 
 __all__ = ["QuasiNewton"]

@@ -25,7 +25,7 @@ from .atomic import replacing
 from .encoding import bytes_of, little, npy_start, opened_seal, sealed, sha256_of
 from .errors import ModelFileError, model_file_errors
 
-__all__ = ["FORMAT_VERSION", "Archive", "Expected", "read_archive", "write_archive"]
+__all__ = ["FORMAT_VERSION", "Archive", "Expected", "write_archive"]
 
 FORMAT_VERSION = 1
 
@@ -98,43 +98,6 @@ def write_archive(
             _write_member(archive, name + ".npy", start, bytes_of(array))
 
 
-def read_archive(
-    path: str | os.PathLike[str],
-    kind: str,
-    expected: Callable[[dict[str, Any]], Expected],
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read what `write_archive` wrote.
-
-    Parameters
-    ----------
-    path : str or path-like
-        Name of the file.
-    kind : str
-        What it has to hold.
-    expected : callable
-        Returns names, shapes and dtypes of the arrays that the header calls for.  It must check
-        what it uses of the header, which may be anything JSON can hold; whatever it raises there
-        becomes a `ModelFileError`.  Nothing but the header is read before.
-
-    Returns
-    -------
-    header : dict
-        As written, with tuples as lists.
-    arrays : dict of str to ndarray
-        In the order of the file, C-contiguous, in native byte order.
-
-    Raises
-    ------
-    ModelFileError
-        If the file is not exactly of that kind and those arrays.
-    OSError
-        If it cannot be read.
-    """
-    with Archive.open(path) as archive:
-        archive.check_kind((kind,))
-        return archive.header, archive.arrays(expected)
-
-
 class Archive:
     """A file whose header has been read and checked; its arrays are read on demand.
 
@@ -173,7 +136,7 @@ class Archive:
     @classmethod
     @contextlib.contextmanager
     def open(cls, path: str | os.PathLike[str]) -> Iterator[Archive]:
-        """Open a file and read its header; raises as `read_archive`, also for the body."""
+        """Open a file and read its header; errors of the body become `ModelFileError` too."""
         name = _checked_path(path)
         with _Bounded(io.FileIO(name)) as file, _reading(name):
             size = file.seek(0, os.SEEK_END)

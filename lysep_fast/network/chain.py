@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .features import Activation, PooledActivation
-from .layers import Convolution, Dense
-from .parallel import Workspace
+from ..features import Activation, PooledActivation
+from ..layers import Convolution, Dense
+from ..threads.team import Workspace
 
 __all__ = ["INITIALISATIONS", "Feature", "Layer", "Network"]
 

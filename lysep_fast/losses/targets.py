@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .losses import CrossEntropy, Loss, SquaredError
-from .validation import check_choice, check_labels, check_number, check_targets, check_weights
+from ..validation import check_choice, check_labels, check_number, check_targets, check_weights
+from . import CrossEntropy, Loss, SquaredError
 
 __all__ = ["LOSSES", "Targets"]
 

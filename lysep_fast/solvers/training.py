@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from .blocks import Step
-from .losses import Loss
-from .objective import Problem, SeparatedLoss
-from .parts.passes import Batch, Evaluation, evaluate, outputs_are_finite
-from .result import HistoryRow, Result
-from .solvers import Solver
-from .stateful import flatten, prefixed, restore
+from ..container.stateful import flatten, prefixed, restore
+from ..losses import Loss
+from ..objective import Problem, SeparatedLoss
+from ..passes.full import Batch, Evaluation, evaluate, outputs_are_finite
+from ..report import Step
+from ..result import HistoryRow, Result
+from . import Solver
 
 __all__ = ["Callback", "NetworkTraining"]
 

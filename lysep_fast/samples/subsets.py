@@ -1,13 +1,12 @@
-"""Subsets of the samples in turn, as Algorithm 2 draws them, and means of what is seen there."""
+"""Subsets of the samples in turn, as Algorithm 2 draws them."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..stateful import Stateful
-from .passes import Evaluation
+from ..container.stateful import Stateful
 
-__all__ = ["EvaluationMean", "Subsets"]
+__all__ = ["Subsets"]
 
 
 class Subsets(Stateful):
@@ -78,34 +77,3 @@ class Subsets(Stateful):
     def sweeps_of_a_pass(self) -> int:
         """Return the number of draws in which every sample (but a rest) had its turn."""
         return self.n_samples // self.size * self.refresh_every
-
-
-class EvaluationMean:
-    """Mean of evaluations over subsets, scaled to all samples.
-
-    Subsets count by the weights of their samples: with the same factor on the losses and on
-    their squares ``CE <= C LS`` holds for the means, and no accuracy is above 1.
-
-    Parameters
-    ----------
-    total_weight : float
-        ``sum_n c_n`` of all samples.
-    """
-
-    def __init__(self, total_weight: float) -> None:
-        self.total_weight = total_weight
-        self.sums, self.weight = np.zeros(4), 0.0
-
-    def add(self, seen: Evaluation, weight: float) -> None:
-        """Take in the sums over samples of the total weight `weight`."""
-        self.sums += (seen.loss, seen.squares, seen.correct, seen.objective)
-        self.weight += weight
-
-    @property
-    def factor(self) -> float:
-        """What the sums over the subsets are multiplied by."""
-        return self.total_weight / self.weight
-
-    def total(self) -> Evaluation:
-        """Return the sums that all samples would have at these means."""
-        return Evaluation(*(self.sums * self.factor).tolist())

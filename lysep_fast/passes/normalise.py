@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..network import INITIALISATIONS, Layer, Network
-from ..parallel import Workspace
+from ..threads.team import Workspace
 
 __all__ = ["INIT_CHOICES", "forward_normalisation", "initial_weights"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..stateful import Stateful
+from ..container.stateful import Stateful
 
 __all__ = ["MovingAverage", "early_mean_weight"]
 

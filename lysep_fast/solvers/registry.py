@@ -1,23 +1,20 @@
-"""What the training loop expects of a solver, and how a solver is found by its name."""
+"""Solvers by their names: which there are, which suits the data, and objects from options."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from ..blocks import Step
-from ..objective import Problem, SeparatedLoss
-from ..parts.passes import Evaluation
-from ..state import State
 from .alternating import Alternating
 from .measured import MeasuredSweeps
 from .mini_batch import MiniBatch
+from .protocol import Solver
 from .quasi_newton import QuasiNewton
 
-__all__ = ["SOLVERS", "Solver", "choose_init", "choose_solver", "make_from", "make_solver"]
+__all__ = ["SOLVERS", "choose_init", "choose_solver", "make_from", "make_solver"]
 
 #: Most features and samples for quasi-newton: in a plane or in space, and on very few samples.
 AUTO_FLAT, AUTO_FEW = (3, 10_000), (20, 199)
@@ -25,42 +22,6 @@ AUTO_FLAT, AUTO_FEW = (3, 10_000), (20, 199)
 AUTO_PLANE = 1000
 #: Largest ratio of sample weights.
 AUTO_RATIO = 1e3
-
-
-class Solver(Protocol):
-    """One iteration at a time; time, history, callbacks and stopping belong to the loop."""
-
-    #: What the solver promises never to increase from one step to the next: "F", "loss", "none".
-    promise: str
-    #: Whether the state carries auxiliary variables; without, it is always synchronised.
-    auxiliaries: bool
-    #: Whether the residuals are zero after every step, so that C = 1 in the bound.
-    synchronised: bool
-    #: F by term after the last step, for solvers that keep auxiliaries of their own, else None.
-    separated: SeparatedLoss | None
-    #: Initial weights that suit the solver.
-    init: str
-    #: Sums of the true network over the training data if the last step knows them, else None.
-    evaluation: Evaluation | None
-    #: Which of "weights", "alpha", "sample_weight", "label_smoothing", "batch_size" and
-    #: "regression" it can take into account.
-    supports: tuple[str, ...]
-
-    def start(self, problem: Problem, state: State) -> None:
-        """Prepare for a run on `problem`."""
-        ...
-
-    def step(self, problem: Problem, state: State) -> list[Step]:
-        """Do one iteration in place and report on it."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what the next steps depend on beside problem and state, for a checkpoint."""
-        ...
-
-    def resume(self, problem: Problem, state: State, found: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave, after `start` and with the variables in `state`."""
-        ...
 
 
 SOLVERS: dict[str, type[Any]] = {

@@ -17,12 +17,13 @@ import numpy as np
 
 from ..losses import Loss
 from ..network import Layer, Network
-from ..parallel import Team, Workspace, sample_blocks
-from .parameters import Parameters
+from ..network.parameters import Parameters
+from ..threads.team import Team, Workspace, sample_blocks
 
 __all__ = [
     "Batch",
     "Evaluation",
+    "EvaluationMean",
     "GradientPass",
     "evaluate",
     "gradient_pass",
@@ -78,6 +79,37 @@ class Evaluation:
     squares: float
     correct: float
     objective: float = float("nan")
+
+
+class EvaluationMean:
+    """Mean of evaluations over subsets, scaled to all samples.
+
+    Subsets count by the weights of their samples: with the same factor on the losses and on
+    their squares ``CE <= C LS`` holds for the means, and no accuracy is above 1.
+
+    Parameters
+    ----------
+    total_weight : float
+        ``sum_n c_n`` of all samples.
+    """
+
+    def __init__(self, total_weight: float) -> None:
+        self.total_weight = total_weight
+        self.sums, self.weight = np.zeros(4), 0.0
+
+    def add(self, seen: Evaluation, weight: float) -> None:
+        """Take in the sums over samples of the total weight `weight`."""
+        self.sums += (seen.loss, seen.squares, seen.correct, seen.objective)
+        self.weight += weight
+
+    @property
+    def factor(self) -> float:
+        """What the sums over the subsets are multiplied by."""
+        return self.total_weight / self.weight
+
+    def total(self) -> Evaluation:
+        """Return the sums that all samples would have at these means."""
+        return Evaluation(*(self.sums * self.factor).tolist())
 
 
 @dataclass(frozen=True)

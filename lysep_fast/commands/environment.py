@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .parallel import available_cpus
+from .._version import __version__
+from ..threads.team import available_cpus
 
 __all__ = ["cpu_name", "environment"]
 
@@ -23,8 +24,6 @@ def environment(packages: Sequence[str], threads: int) -> dict[str, Any]:
     threads : int
         Threads of one run.
     """
-    from . import __version__  # not known yet where this module is imported early
-
     versions = {"lysep_fast": __version__}
     for name in packages:
         try:

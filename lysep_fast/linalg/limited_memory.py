@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..stateful import Stateful
+from ..container.stateful import Stateful
 
 __all__ = ["LimitedMemory"]
 

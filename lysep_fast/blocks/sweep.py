@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from .blocks import Auxiliaries, Block, LayerWeights, Step
-from .objective import Problem
-from .state import State
-from .stateful import Stateful
+from ..container.stateful import Stateful
+from ..objective import Problem
+from ..report import Step
+from ..state import State
+from .auxiliaries import Auxiliaries
+from .base import Block
+from .weights import LayerWeights
 
 __all__ = ["Sweep", "alternating_order"]
 

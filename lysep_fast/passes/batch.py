@@ -13,7 +13,7 @@ import numpy as np
 from ..kernels.batch import add_into
 from ..losses import Loss
 from ..network import Network
-from ..parallel import Team, Workspace
+from ..threads.team import Team, Workspace
 from .stages import make_stages, stage_shapes
 
 __all__ = ["BatchPass", "homogeneous_views", "pack_homogeneous", "unpack_homogeneous"]

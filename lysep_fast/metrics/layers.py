@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from ..stateful import Stateful
+from ..container.stateful import Stateful
+from ..network.parameters import Parameters
 from .averaging import MovingAverage
-from .parameters import Parameters
 
 __all__ = ["LayerMetric", "MovingMetric", "measured_weights"]
 

@@ -1,0 +1,1 @@
+"""One file format without pickle and flat states to put into it, knowing no class of ours."""

@@ -1,0 +1,1 @@
+"""Metrics of a step: layer Gram matrices, trust region, and moving averages."""

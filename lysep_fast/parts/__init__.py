@@ -1,1 +1,0 @@
-"""Parts that the solvers share: parameters, passes, metric, direction, working set, averaging."""
