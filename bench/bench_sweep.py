@@ -23,6 +23,7 @@ from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
 from lysep_fast.objective import Problem
 from lysep_fast.passes.normalise import initial_weights
+from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.solvers import Alternating, MeasuredSweeps, MiniBatch, Solver
 from lysep_fast.state import State
 from lysep_fast.threads.team import Team
@@ -74,7 +75,7 @@ def started(team: Team, dtype: str) -> tuple[Problem, State, Alternating]:
     y = rng.integers(0, WIDTHS[-1], N_SAMPLES)
     network = Network.dense(WIDTHS, "tanh")
     W, b = network.initial_weights(rng, X.dtype)
-    problem = Problem(network, CrossEntropy(y, WIDTHS[-1]), X, team)
+    problem = Problem(network, CrossEntropy(y, WIDTHS[-1]), ArraySamples(X), team)
     state, solver = problem.synchronised_state(W, b), Alternating()
     solver.start(problem, state)
     for _ in range(3):
@@ -122,7 +123,7 @@ def test_fit(benchmark, peer):
     def plain():
         start = lysep_fast.train(X, y, max_iter=0, **settings)
         with Team(1) as team:
-            problem = Problem(start.network, CrossEntropy(y, 2), X, team)
+            problem = Problem(start.network, CrossEntropy(y, 2), ArraySamples(X), team)
             naive = reference.Reference.of(problem, problem.synchronised_state(start.W, start.b))
         reference.train(naive, 3)
 
@@ -146,8 +147,8 @@ def cnn_task(peer: str, channels: int, team: Team) -> Callable[[], object]:
     if peer == "torch gradient":
         return torch_gradient(X, y, channels)
     network = Network.convolutional((1, 28, 28), (channels,) * 2, (64,), 10)
-    problem = Problem(network, CrossEntropy(y, 10), X, team)
-    W, b = initial_weights(network, X, rng, "normalised")
+    problem = Problem(network, CrossEntropy(y, 10), ArraySamples(X), team)
+    W, b = initial_weights(network, ArraySamples(X), rng, "normalised")
     solver: Solver
     if peer == "measured sweep":
         solver = MeasuredSweeps(batch_size=SWEEP_SAMPLES)

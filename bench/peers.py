@@ -15,6 +15,7 @@ import torch
 from lysep_fast.kernels import cross_entropy_gradient
 from lysep_fast.network import Network
 from lysep_fast.passes.normalise import initial_weights
+from lysep_fast.samples.kinds import ArraySamples
 
 __all__ = ["ADAM_RATES", "Curve", "network", "train_adam", "train_frozen", "train_lbfgs"]
 
@@ -147,7 +148,7 @@ def train_frozen(
     began = time.perf_counter()
     rng = np.random.default_rng(seed)
     network = Network.dense(widths, "tanh")
-    W, b = initial_weights(network, X, rng, "normalised")
+    W, b = initial_weights(network, ArraySamples(X), rng, "normalised")
     S = X
     for l in range(1, network.depth):
         S = np.tanh(S @ W[l].T + b[l])

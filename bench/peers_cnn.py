@@ -27,6 +27,7 @@ import lysep_fast
 from lysep_fast.layers import Convolution
 from lysep_fast.network import Network
 from lysep_fast.passes.normalise import initial_weights
+from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.solvers import make_solver
 from lysep_fast.threads.team import available_cpus
 
@@ -202,7 +203,7 @@ def initialise(
         for part in maps:
             part.reset_parameters()
         return
-    W, b = initial_weights(network, X, np.random.default_rng(seed), init)
+    W, b = initial_weights(network, ArraySamples(X), np.random.default_rng(seed), init)
     with torch.no_grad():
         for part, w, v in zip(maps, W[1:], b[1:], strict=True):
             part.weight.copy_(torch.from_numpy(w).reshape(part.weight.shape))

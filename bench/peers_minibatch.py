@@ -26,6 +26,7 @@ from watch import Clock, EpochCurve, Samples, WatchedSolver
 import lysep_fast
 from lysep_fast.network import Network
 from lysep_fast.passes.normalise import initial_weights
+from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.solvers import make_solver
 from lysep_fast.threads.team import Team, sample_blocks
 
@@ -190,7 +191,7 @@ def train_frozen(
     """
     clock = Clock()
     drawn = Network.dense((X.shape[1], *hidden, int(y.max()) + 1), "tanh")
-    W, b = initial_weights(drawn, X, np.random.default_rng(seed), setting.init)
+    W, b = initial_weights(drawn, ArraySamples(X), np.random.default_rng(seed), setting.init)
     S = _features(drawn, W, b, X)
     mean, scale = S.mean(axis=0), S.std()
     pair = None

@@ -156,7 +156,7 @@ def _batch(problem: Problem, samples: Samples | None) -> Batch | None:
         return None
     X, y = samples
     loss = CrossEntropy(y, problem.network.widths[-1])
-    return Batch.make(X.astype(problem.X.dtype, copy=False), loss, problem.network)
+    return Batch.make(X.astype(problem.samples.X.dtype, copy=False), loss, problem.network)
 
 
 def _score(problem: Problem, state: State, batch: Batch) -> tuple[float, float]:

@@ -21,9 +21,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .kernels.joint import inject_rows
+from .layers.seen import Seen
 from .losses import Loss
 from .network import Network
+from .network.walk import Walk
 from .passes.full import Batch
+from .samples.kinds import Samples
 from .state import State
 from .threads.team import Team, Workspace
 
@@ -197,8 +201,8 @@ class Problem:
         The chain of layers.
     loss : Loss
         Loss bound to the training targets, with their sample weights.
-    X : ndarray, shape (n, d)
-        Training inputs, C-contiguous float64 or float32; never written to.
+    samples : Samples
+        Training inputs.
     team : Team
         Threads that share the sample blocks.
     norm : {"frobenius", "patch", "spectral"}
@@ -215,7 +219,7 @@ class Problem:
         self,
         network: Network,
         loss: Loss,
-        X: np.ndarray,
+        samples: Samples,
         team: Team,
         norm: str = "frobenius",
         *,
@@ -225,13 +229,13 @@ class Problem:
     ) -> None:
         self.network = network
         self.loss = loss
-        self.X = X
+        self.samples = samples
         self.team = team
         self.alpha = float(alpha)
-        mean_weight = loss.total_weight / len(X)
+        mean_weight = loss.total_weight / len(samples)
         bound = (loss.slope, loss.synchronised_constant)
-        self.objective = Objective(network, len(X), norm, self.alpha, mean_weight, *bound)
-        self.batch = Batch.make(X, loss, network)
+        self.objective = Objective(network, len(samples), norm, self.alpha, mean_weight, *bound)
+        self.batch = Batch.make(samples, loss, network)
         self.blocks = self.batch.blocks
         self.has_validation = has_validation
         self.rng = np.random.default_rng(0) if rng is None else rng
@@ -242,14 +246,14 @@ class Problem:
     @property
     def n_samples(self) -> int:
         """Number of training samples."""
-        return self.X.shape[0]
+        return len(self.samples)
 
     def subset(self, index: np.ndarray) -> Problem:
         """Return the problem of some of the samples, which are copied."""
         return Problem(
             self.network,
             self.loss.take(index),
-            np.ascontiguousarray(self.X[index]),
+            self.samples.take(index),
             self.team,
             self.objective.norm,
             alpha=self.alpha,
@@ -264,12 +268,12 @@ class Problem:
         With ``auxiliaries=False`` it holds the weights only, for solvers that never leave the
         synchronised state.
         """
-        n, dtype, network = self.n_samples, self.X.dtype, self.network
+        n, dtype, network = self.n_samples, self.samples.dtype, self.network
         shapes = [(n, m) for m in network.widths[1:-1]] if auxiliaries else []
         state = State(
             W,
             b,
-            [self.X, *(np.empty(shape, dtype) for shape in shapes)],
+            [np.empty((0, 0), dtype), *(np.empty(shape, dtype) for shape in shapes)],
             [np.empty((0, 0), dtype), *(np.zeros(shape, dtype) for shape in shapes)],
             np.zeros(network.depth + 1),
             np.zeros(network.depth),
@@ -282,23 +286,48 @@ class Problem:
 
     def synchronise(self, state: State) -> None:
         """Set every auxiliary by a forward pass, which makes all residuals zero (in place)."""
-        network = self.network
 
         def task(rows: slice, ws: Workspace) -> tuple[float]:
-            S = state.A[0][rows]
-            for l in range(1, network.depth):
-                A = state.A[l][rows]
-                network.layer(l).apply(S, state.W[l], A)
-                network.layer(l).add_bias(A, state.b[l])
-                state.R[l][rows] = 0.0
-                S = network.feature(l, A, ws)
-            U = ws.array("U", (S.shape[0], network.widths[-1]), S.dtype)
-            network.layer(network.depth).apply(S, state.W[-1], U)
-            if network.output_bias:
-                U += state.b[-1]
-            value = ws.array("value", (S.shape[0],), S.dtype)
+            walk = AuxiliaryWalk(self.network, state.W, state.b, ws)
+            walk.A = [A[rows] for A in state.A]
+            U = walk.forward(self.batch.seen(self.network, rows, ws))
+            for R in state.R[1:]:
+                R[rows] = 0.0
+            value = ws.array("value", (len(U),), U.dtype)
             self.loss.squares(U, rows, value)
             return (self.loss.weighted_sum(value, rows),)
 
         state.r2[:] = 0.0
         (state.e2,) = self.team.sum(task, self.blocks)
+
+    def seen(self, state: State, l: int, rows: slice | np.ndarray, ws: Workspace) -> Seen:
+        """Return what layer l sees of some samples: the input, or features of ``A_{l-1}``."""
+        layer = self.network.layer(l)
+        if l == 1:
+            return self.samples.seen_by(layer, rows, ws)
+        return Seen(layer, self.network.feature(l - 1, state.A[l - 1][rows], ws))
+
+
+class AuxiliaryWalk(Walk):
+    """A walk whose outputs are auxiliaries: those of a block of rows, A, are its memory.
+
+    The residuals R of the rows, if there are any, are added to the predictions.
+    """
+
+    A: Sequence[np.ndarray]
+    R: Sequence[np.ndarray] | None = None
+
+    def outputs(self, l: int, seen: Seen) -> np.ndarray:
+        """Return the auxiliaries of layer l."""
+        return self.A[l] if l < self.network.depth else super().outputs(l, seen)
+
+    def shift(self, l: int, Z: np.ndarray) -> None:
+        """Add bias and residual."""
+        if self.R is None or l == self.network.depth:
+            super().shift(l, Z)
+        else:
+            inject_rows(Z, self.b[l], self.R[l])
+
+    def features(self, l: int, Z: np.ndarray) -> np.ndarray:
+        """Return the features of the auxiliaries, which stay as they are."""
+        return self.network.feature(l, Z, self.ws)

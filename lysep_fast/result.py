@@ -12,10 +12,11 @@ import numpy as np
 from .container.archive import Archive, write_archive
 from .files.results import RESULT, expected_result, pack_result, unpack_result
 from .kernels.softmax import softmax_into
-from .layers import Convolution
 from .network import Network
+from .network.walk import Walk
 from .report import HistoryTable, Step
 from .samples.images import rows_like
+from .samples.kinds import as_samples
 from .threads.team import Team, Workspace, sample_blocks
 from .validation import check_inputs
 
@@ -204,14 +205,15 @@ class Result:
     def _outputs(self, X: np.ndarray) -> np.ndarray:
         """Return the network's outputs, shape (n, K)."""
         d, K = self.network.widths[0], self.network.widths[-1]
-        first = self.network.layer(1)
-        if isinstance(first, Convolution):
-            X = rows_like(X, first.image_shape)
+        shape = self.network.layer(1).input_shape
+        if len(shape) == 3:
+            X = rows_like(X, shape)
         X = check_inputs(X, n_features=d, dtype=self.W[1].dtype)
-        out = np.empty((X.shape[0], K), X.dtype)
+        samples, out = as_samples(X), np.empty((len(X), K), X.dtype)
 
         def task(rows: slice, ws: Workspace) -> None:
-            out[rows] = self.network.logits(X[rows], self.W, self.b, ws)
+            seen = samples.seen_by(self.network.layer(1), rows, ws)
+            out[rows] = Walk(self.network, self.W, self.b, ws).forward(seen)
 
         with Team(self.n_threads) as team:
             team.map(task, sample_blocks(len(X), max(self.network.widths[1:]), X.itemsize))

@@ -22,7 +22,7 @@ class State(Stateful):
     W, b : list of ndarray
         Weights ``(m_l, m_{l-1})`` and biases ``(m_l,)`` for l = 1..L; index 0 is empty.
     A : list of ndarray
-        ``A[0]`` is the input X, ``A[l]`` of shape (n, m_l) the auxiliary of layer l < L.
+        ``A[l]`` of shape (n, m_l) is the auxiliary of layer l < L; ``A[0]`` is empty.
     R : list of ndarray
         Residuals ``R_l = A_l - S_{l-1} W_l' - b_l``, variables of their own: they are moved by
         increments, never recomputed by that subtraction, which would lose the monotone decrease

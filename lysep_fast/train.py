@@ -21,6 +21,7 @@ from .passes.full import Batch
 from .passes.normalise import INIT_CHOICES, initial_weights
 from .result import Result, Status
 from .samples.images import image_rows
+from .samples.kinds import as_samples
 from .solvers import SOLVERS, Solver, choose_init, choose_solver, make_solver
 from .solvers.training import Callback, NetworkTraining
 from .threads.team import Team
@@ -276,11 +277,11 @@ def train(
         },
         rng,
     )
-    validation = None
+    validation, samples = None, as_samples(X)
     if early_stopping:
         kept, held_out = targets.hold_out(validation_fraction, rng)
-        validation = Batch.make(X[held_out], bound.take(held_out), network)
-        X, bound = np.ascontiguousarray(X[kept]), bound.take(kept)
+        validation = Batch.make(samples.take(held_out), bound.take(held_out), network)
+        samples, bound = samples.take(kept), bound.take(kept)
     # Overflow is not a warning but a status: the loop looks at the loss after every sweep.
     with Team(n_threads) as team, np.errstate(over="ignore", invalid="ignore"):
         if isinstance(init, Result):
@@ -288,10 +289,17 @@ def train(
             bound.prepare(W, b)
         else:
             init = init or choose_init(method, X.shape[1], loss)
-            W, b = initial_weights(network, X, rng, init, bound.sample_weight)
+            W, b = initial_weights(network, samples, rng, init, bound.sample_weight)
         result = Result(network, W, b, n_threads=n_threads, loss=loss, flat=targets.flat)
         problem = Problem(
-            network, bound, X, team, weights, alpha=alpha, rng=rng, has_validation=early_stopping
+            network,
+            bound,
+            samples,
+            team,
+            weights,
+            alpha=alpha,
+            rng=rng,
+            has_validation=early_stopping,
         )
         result.bound_constant = problem.objective.constant
         if method.synchronised:  # all residuals are zero

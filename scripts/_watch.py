@@ -117,7 +117,7 @@ class Watched:
             X, y = self._samples
             loss = CrossEntropy(y, problem.network.widths[-1])
             self._batch = Batch.make(
-                np.ascontiguousarray(X, problem.X.dtype), loss, problem.network
+                np.ascontiguousarray(X, problem.samples.X.dtype), loss, problem.network
             )
             seen = self._look(problem, state)
             share = problem.n_samples / len(y)

@@ -10,10 +10,11 @@ from lysep_fast.report import Step
 METHODS = {"cholesky", "qr", "svd", "gradient", "gauss-newton"}
 
 
-def variables(state):
-    """Return all arrays of a state by name."""
+def variables(state, problem=None):
+    """Return all arrays of a state by name, and the input of a problem as X."""
     groups = {"W": state.W, "b": state.b, "A": state.A, "R": state.R}
-    return {f"{letter}{l}": a for letter, group in groups.items() for l, a in enumerate(group)}
+    found = {f"{letter}{l}": a for letter, group in groups.items() for l, a in enumerate(group)}
+    return found if problem is None else found | {"X": problem.samples.X}
 
 
 def rounding_scale(truth, l):
@@ -28,12 +29,12 @@ def check_contract(block, problem, state):
 
     With weight decay it is the separated loss with its penalty that must not rise.
     """
-    eps = float(np.finfo(problem.X.dtype).eps)
-    old = {name: array.copy() for name, array in variables(state).items()}
+    eps = float(np.finfo(problem.samples.X.dtype).eps)
+    old = {name: array.copy() for name, array in variables(state, problem).items()}
     truth = Reference.of(problem, state)
     loss = truth.penalised()
     step = block.update(problem, state)
-    new, after = variables(state), Reference.of(problem, state)
+    new, after = variables(state, problem), Reference.of(problem, state)
 
     touched = block.touches(state)
     assert touched <= set(new), f"{block.name} declares variables that do not exist: {touched}"

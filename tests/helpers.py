@@ -10,6 +10,8 @@ from lysep_fast.blocks.joint_rows import JointRows, RowSearch
 from lysep_fast.container.archive import Archive
 from lysep_fast.container.stateful import Stateful
 from lysep_fast.kernels.auxiliaries import row_sums_of_squares
+from lysep_fast.layers.seen import Seen
+from lysep_fast.network.walk import Walk
 from lysep_fast.passes.full import evaluate
 from lysep_fast.report import Step
 from lysep_fast.state import State
@@ -22,7 +24,7 @@ def evaluated(problem, state):
 
 
 def copied(state):
-    """Return a deep copy of a state; only the input ``A[0]``, which never changes, is shared."""
+    """Return a deep copy of a state; ``A[0]`` is empty and shared."""
     return State(
         [w.copy() for w in state.W],
         [v.copy() for v in state.b],
@@ -32,6 +34,17 @@ def copied(state):
         state.r2.copy(),
         state.e2,
     )
+
+
+def logits(network, X, W, b, ws):
+    """Return the true network's logits of dense inputs."""
+    return Walk(network, W, b, ws).forward(Seen(network.layer(1), X))
+
+
+def unpacked(layers, W, b):
+    """Copy matrices ``[W_l, b_l]``, with or without spare rows, to weights and biases."""
+    for own, w, v in zip(layers[1:], W[1:], b[1:], strict=True):
+        w[...], v[...] = own[: len(w), :-1], own[: len(v), -1]
 
 
 def read_archive(path, kind, expected):
@@ -115,7 +128,7 @@ class JointAuxiliaries(Stateful):
 
         def task(rows, ws):
             joint = JointRows(problem, state.W, state.b, w, rows, ws)
-            R = [problem.X[rows], *(a[rows] for a in state.R[1:])]
+            R = [np.empty((rows.stop - rows.start, 0)), *(a[rows] for a in state.R[1:])]
             A = [a[rows] for a in state.A]
             return joint.minimise(R, _row_values(joint, A, R), 0.0, self.search, R, A)
 
@@ -127,9 +140,11 @@ class JointAuxiliaries(Stateful):
 
 def _row_values(joint, A, R):
     """Return ``F_n`` of every row of a block."""
-    S = joint.ws.array("S", A[-1].shape, A[-1].dtype)
-    S = joint.network.features[len(A) - 1].forward(A[-1], S)
-    _, e = joint.losses("value", S, joint.y)
+    L = len(A)
+    S = joint.network.feature(L - 1, A[-1], joint.ws)
+    U = joint.ws.array("value U", (len(S), joint.network.widths[L]), S.dtype)
+    joint.network.layer(L).apply(S, joint.W[L], U)
+    _, e = joint.losses("value", U + joint.b[L], joint.y)
     value, r2 = np.square(e, dtype=np.float64), np.empty(len(e))
     for l in joint.hidden:
         row_sums_of_squares(R[l], r2)

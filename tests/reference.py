@@ -165,7 +165,7 @@ class Reference:
             if convolutional
             else Reference
         )(
-            problem.X.astype(float),
+            problem.samples.X.astype(float),
             loss.y.astype(float) if regression else loss.y,
             *([a.astype(float) for a in group] for group in (state.W, state.b, state.A)),
             network.features[-1].name,

@@ -6,6 +6,7 @@ from lysep_fast.kernels import activation_and_derivative
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
 from lysep_fast.objective import Problem
+from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.solvers.mini_batch import _even_batches
 from lysep_fast.threads.team import Team
 
@@ -34,7 +35,12 @@ def make(
         weights = (weights / weights.mean()).astype(dtype)
     loss = CrossEntropy(y, widths[-1], weights, smoothing)
     problem = Problem(
-        network, loss, X, team or Team(1), alpha=alpha, rng=np.random.default_rng(seed + 1)
+        network,
+        loss,
+        ArraySamples(X),
+        team or Team(1),
+        alpha=alpha,
+        rng=np.random.default_rng(seed + 1),
     )
     W, b = network.initial_weights(rng, np.dtype(dtype))
     return problem, problem.synchronised_state(W, b, auxiliaries=False)
@@ -64,8 +70,8 @@ class Naive:
         if smoothing is None:
             smoothing = solver.label_smoothing
         self.Y = (1 - smoothing) * np.eye(K)[problem.loss.y] + smoothing / K
-        norms = np.sum(problem.X**2, axis=1) + 1
-        self.tau = np.mean(self.c * norms) / (problem.X.shape[1] + 1)
+        norms = np.sum(problem.samples.X**2, axis=1) + 1
+        self.tau = np.mean(self.c * norms) / (problem.samples.X.shape[1] + 1)
         self.n_batches = len(_even_batches(n, solver.batch_size))
         self.averaging = solver.averaging
         if self.averaging is None:
@@ -73,7 +79,8 @@ class Naive:
         self.decay = solver.weight_decay
         if self.decay is None:
             self.decay = min(
-                5e-3, 0.14 * min(1, problem.X.shape[1] / 40) / (solver.rate * self.n_batches)
+                5e-3,
+                0.14 * min(1, problem.samples.X.shape[1] / 40) / (solver.rate * self.n_batches),
             )
         self.M, self.inverse = {}, {}
         self.k = self.n_grams = self.n_averaged = 0
@@ -111,7 +118,7 @@ class Naive:
 
     def gradient(self, i):
         """Return the gradients and the features with their column of ones."""
-        Z, S, D = self.problem.X[i], [], []
+        Z, S, D = self.problem.samples.X[i], [], []
         for l in range(1, self.L + 1):
             S.append(np.hstack([Z, np.full((len(i), 1), float(self.network.has_bias(l)))]))
             Z = S[-1] @ self.T[l].T

@@ -16,6 +16,7 @@ from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.objective import Problem
 from lysep_fast.passes import batch as batch_pass
+from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.samples.subsets import Subsets
 from lysep_fast.solvers import Alternating, MeasuredSweeps
 from lysep_fast.threads.team import Team
@@ -71,7 +72,7 @@ def test_the_loss_of_a_subset_does_not_rise_until_the_next_is_drawn(make_problem
     assert len(seen) == 2 * 3 * (14 // 4)
     former = None
     for part, before, after, separated in seen:
-        assert len(part.X) == 4
+        assert len(part.samples.X) == 4
         if part is not former:  # the auxiliaries of a new subset are its forward pass
             assert np.allclose(before.penalties(), 0.0, atol=1e-20)
         assert after.penalised() <= before.penalised() * (1 + 1e-12)
@@ -127,8 +128,8 @@ def test_a_subset_is_a_problem_of_its_own(make_problem):
     problem, _ = make_problem(conv_network("one"), n=12, norm="patch", **WEIGHTED)
     index = np.array([7, 2, 9])
     part = problem.subset(index)
-    np.testing.assert_array_equal(part.X, problem.X[index])
-    assert not np.shares_memory(part.X, problem.X)
+    np.testing.assert_array_equal(part.samples.X, problem.samples.X[index])
+    assert not np.shares_memory(part.samples.X, problem.samples.X)
     np.testing.assert_array_equal(part.loss.y, problem.loss.y[index])
     np.testing.assert_array_equal(part.loss.sample_weight, problem.loss.sample_weight[index])
     assert part.loss.label_smoothing == problem.loss.label_smoothing
@@ -307,7 +308,7 @@ def peak_of_training(solver, n):
     X, y = rng.normal(size=(n, 64)), rng.integers(0, 3, n)
     W, b = network.initial_weights(rng, X.dtype)
     with Team(1) as team:
-        problem = Problem(network, CrossEntropy(y, 3), X, team)
+        problem = Problem(network, CrossEntropy(y, 3), ArraySamples(X), team)
         state = problem.synchronised_state(W, b, auxiliaries=False)
         tracemalloc.start()
         try:
@@ -350,7 +351,7 @@ class NaiveMeasuredSweeps:
         part = self.problem.subset(self.subsets.order[self.subsets.rows])
         truth = Reference.of(part, part.synchronised_state(self.W, self.b))
         in_W, in_b, deltas = truth.loss_gradient(squared=True)
-        B, L, solver = len(part.X), truth.depth, self.solver
+        B, L, solver = len(part.samples.X), truth.depth, self.solver
         old = min(solver.weight_averaging, 1 - 1 / (self.count + 1))
         new = np.array([0.0] + [np.sum(delta**2) / B for delta in deltas[1:]])
         self.sizes = old * self.sizes + (1 - old) * new

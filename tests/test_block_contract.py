@@ -184,7 +184,7 @@ def test_a_solve_that_rounding_spoils_is_taken_back(make_problem, refresh_state)
     # Two features differ in the last place of a single sample: in float32 the weights of the
     # solve are so large that their rounding alone raises the loss.
     problem, state = make_problem(WIDTHS, dtype=np.float32, n=11, residual=1.0)
-    X = problem.X
+    X = problem.samples.X
     X[:, 1] = X[:, 0]
     X[0, 1] = np.nextafter(X[0, 1], np.float32(9))
     refresh_state(problem, state)
@@ -352,7 +352,7 @@ class TouchesAnother(Broken):
 
 class WritesTheInput(Broken):
     def change(self, problem, state, truth):
-        problem.X[0, 0] = np.nextafter(problem.X[0, 0], np.inf)
+        problem.samples.X[0, 0] = np.nextafter(problem.samples.X[0, 0], np.inf)
 
 
 class Uphill(Broken):
@@ -404,7 +404,7 @@ class Misnamed(Broken):
     ("broken", "message"),
     [
         (TouchesAnother, "touched b2"),
-        (WritesTheInput, "touched A0"),
+        (WritesTheInput, "touched X"),
         (Uphill, "raised the separated loss"),
         (LeavesTheResidual, "left R1 off"),
         (StaleSum, "stale r2"),

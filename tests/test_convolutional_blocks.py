@@ -136,7 +136,7 @@ def test_the_bias_after_the_kernels_is_the_mean_of_the_remainder_by_channel(make
 def constant_images(make_problem, refresh_state, network, *, residual=0.3, **options):
     """Return a problem whose patches are all the same up to the border: rank-deficient."""
     problem, state = make_problem(network, residual=residual, **ROWS, **options)
-    problem.X[...] = 1.0
+    problem.samples.X[...] = 1.0
     refresh_state(problem, state)
     return problem, state
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from conftest import CONVOLUTIONAL, conv_network
-from helpers import evaluated
+from helpers import evaluated, logits, unpacked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import Reference, cross_entropy, softmax
@@ -19,9 +19,10 @@ from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.layers import Convolution, Dense
 from lysep_fast.layers.conv import CONVOLUTION_NORMS
 from lysep_fast.network import Network
+from lysep_fast.network.parameters import Parameters
 from lysep_fast.objective import bound_constant, mean_loss
 from lysep_fast.passes import batch as batch_pass
-from lysep_fast.passes.batch import BatchPass, pack_homogeneous, unpack_homogeneous
+from lysep_fast.passes.batch import BatchPass, batch_shapes
 from lysep_fast.passes.full import Batch, gradient_pass
 from lysep_fast.passes.normalise import forward_normalisation
 from lysep_fast.threads.team import Workspace
@@ -84,11 +85,11 @@ def test_the_logits_are_those_of_the_explicit_matrices(make_problem, name, dtype
     problem, state = make_problem(network, dtype=dtype, **ROWS)
     state.b[-1][...] = [0.5, -1.0, 2.0]
     truth = Reference.of(problem, state)
-    X = problem.X.copy()
-    found = network.logits(X, state.W, state.b, Workspace())
+    X = problem.samples.X.copy()
+    found = logits(network, X, state.W, state.b, Workspace())
     assert found.dtype == dtype
     close(found, truth.logits(), dtype)
-    np.testing.assert_array_equal(X, problem.X)
+    np.testing.assert_array_equal(X, problem.samples.X)
     loss, accuracy = evaluated(problem, state)
     assert loss == pytest.approx(truth.loss(), rel=1e-4 if dtype == np.float32 else 1e-12)
     assert accuracy == truth.accuracy()
@@ -199,7 +200,7 @@ def test_the_bound_is_nearly_reached_and_a_smaller_norm_would_be_noticed(make_pr
     problem, state = make_problem(network, n=1, residual=0.0, norm=norm)
     problem.loss.y[:] = 0
     state.W[1][...], state.W[2][...] = 2.0, [[-1.0], [1.0]]
-    state.b[1][...] = -2.0 * problem.X[0, 0]
+    state.b[1][...] = -2.0 * problem.samples.X[0, 0]
     state.W[2] *= 50.0
     problem.synchronise(state)
     truth = Reference.of(problem, state)
@@ -275,7 +276,7 @@ def test_the_gradient_pass_agrees_with_the_explicit_matrices(
     network = conv_network(name, output_bias=output_bias)
     problem, state = make_problem(network, dtype=dtype, **ROWS, **extra)
     truth = Reference.of(problem, state)
-    batch = Batch(problem.X, problem.loss, problem.blocks)
+    batch = Batch(problem.samples, problem.loss, problem.blocks)
     found = gradient_pass(network, state.W, state.b, batch, problem.team, grams=True)
     in_W, in_b, deltas = truth.loss_gradient()
     Z = truth.pre_activations()
@@ -307,10 +308,10 @@ def test_the_batch_pass_agrees_with_the_explicit_matrices(
     problem, state = make_problem(network, dtype=dtype, **ROWS, **extra)
     order = np.random.default_rng(5).permutation(problem.n_samples)
     rows, loss = slice(1, len(order) - 1), problem.loss.take(order)
-    _, layers = pack_homogeneous(network, state.W, state.b)
+    layers = Parameters.pack(batch_shapes(network), state.W, state.b).layers
     metrics = range(1, network.depth + 1)
     found = BatchPass(
-        network, layers, problem.X, len(order), problem.team, metrics, squared=squared
+        network, layers, problem.samples, len(order), problem.team, metrics, squared=squared
     )
     assert len(found._pieces) == 1 + split
     with problem.team:
@@ -319,7 +320,7 @@ def test_the_batch_pass_agrees_with_the_explicit_matrices(
     truth = Reference.of(part, part.synchronised_state(state.W, state.b))
     in_W, in_b, deltas = truth.loss_gradient(squared)
     W, b = [w.copy() for w in state.W], [v.copy() for v in state.b]
-    unpack_homogeneous(found.gradient, W, b)
+    unpacked(found.gradient, W, b)
     for l in range(1, network.depth + 1):
         close(W[l], in_W[l], dtype)
         close(b[l], in_b[l], dtype)
@@ -342,8 +343,9 @@ def test_a_batch_of_one_sample_leaves_the_second_piece_empty(make_problem, name,
     gradients = []
     for limit in (1, 1 << 40):
         monkeypatch.setattr(batch_pass, "_WORTH_SPLITTING", limit)
-        _, layers = pack_homogeneous(network, state.W, state.b)
-        one = BatchPass(network, layers, problem.X, 3, problem.team, range(1, network.depth + 1))
+        layers = Parameters.pack(batch_shapes(network), state.W, state.b).layers
+        metrics = range(1, network.depth + 1)
+        one = BatchPass(network, layers, problem.samples, 3, problem.team, metrics)
         one(np.arange(4), problem.loss, slice(0, 3), grams=True)
         one(np.arange(4), problem.loss, slice(3, 4), grams=True)
         gradients.append([np.array(a) for a in one.gradient + one.grams])
@@ -378,7 +380,14 @@ def test_normalisation_sets_spread_and_mean_by_channel(make_problem, name, weigh
     problem, state = make_problem(network, sample_weight=weighted, **ROWS)
     c = problem.loss.sample_weight
     forward_normalisation(
-        network, state.W, state.b, problem.X, np.random.default_rng(0), c, spread=0.7, offset=0.4
+        network,
+        state.W,
+        state.b,
+        problem.samples,
+        np.random.default_rng(0),
+        c,
+        spread=0.7,
+        offset=0.4,
     )
     truth = Reference.of(problem, state)
     for l, Z in enumerate(truth.pre_activations()[1:-1], 1):

@@ -11,7 +11,7 @@ import pytest
 from reference import ACTIVATIONS, Reference, softmax
 
 from lysep_fast.metrics.layers import LayerMetric, measured_weights
-from lysep_fast.network.parameters import Parameters
+from lysep_fast.network.parameters import Parameters, parameter_shapes
 from lysep_fast.passes.full import Batch, gradient_pass
 from lysep_fast.threads.team import Team
 
@@ -65,13 +65,13 @@ def test_a_sweep_from_a_synchronised_state_is_a_step_in_the_layer_metric(make_pr
     w = measured_weights(sizes)
     wanted = plain_sweep(truth, w, v, STEP, MU)
 
-    batch = Batch.make(problem.X, problem.loss, problem.network)
+    batch = Batch.make(problem.samples, problem.loss, problem.network)
     with Team(1) as team:
         found = gradient_pass(problem.network, state.W, state.b, batch, team, grams=True)
     np.testing.assert_allclose(found.sizes, sizes, rtol=1e-11)
     grams = [gram / found.gram_weight for gram in found.grams]
-    metric = LayerMetric(grams, measured_weights(found.sizes), MU)
-    out = found.gradient.like()
+    metric = LayerMetric(grams, measured_weights(found.sizes), MU, [True] * (truth.depth + 1))
+    out = found.gradient.like(np.empty_like(found.gradient.theta))
     metric.apply_inverse(found.gradient, out)
     for l in range(1, truth.depth + 1):
         size = np.abs(wanted[l]).max()
@@ -82,7 +82,7 @@ def test_a_sweep_from_a_synchronised_state_is_a_step_in_the_layer_metric(make_pr
 def test_the_identity_holds_for_any_weights_of_samples_and_layers(make_problem, seed):
     problem, state = synchronised(make_problem, "tanh", seed)
     truth, rng = Reference.of(problem, state), np.random.default_rng(seed)
-    v, w = rng.uniform(0.1, 2.0, len(problem.X)), rng.uniform(0.1, 10.0, truth.depth + 1)
+    v, w = rng.uniform(0.1, 2.0, len(problem.samples)), rng.uniform(0.1, 10.0, truth.depth + 1)
     sweep, delta = plain_sweep(truth, w, v, STEP, MU), deltas(truth)
     for l in range(1, truth.depth + 1):
         S = np.hstack([truth.features(l - 1), np.ones((len(v), 1))])
@@ -100,12 +100,14 @@ def test_an_output_layer_without_bias_takes_the_step_of_its_weights_alone(make_p
     P = softmax(truth.logits())
     q = 1 - P[np.arange(len(P)), truth.y]
     v = q / np.sum(q)
-    batch = Batch.make(problem.X, problem.loss, problem.network)
+    batch = Batch.make(problem.samples, problem.loss, problem.network)
     with Team(1) as team:
         found = gradient_pass(problem.network, state.W, state.b, batch, team, grams=True)
-    out = found.gradient.like()
+    out = found.gradient.like(np.empty_like(found.gradient.theta))
     grams = [gram / found.gram_weight for gram in found.grams]
-    LayerMetric(grams, np.ones(4), MU).apply_inverse(found.gradient, out)
+    LayerMetric(grams, np.ones(4), MU, [True, True, True, False]).apply_inverse(
+        found.gradient, out
+    )
     S, delta = truth.features(2), deltas(truth)[3]
     gram = S.T @ (v[:, None] * S)
     ridge = MU * (np.trace(gram) + 1) / (len(gram) + 1)
@@ -116,7 +118,7 @@ def test_an_output_layer_without_bias_takes_the_step_of_its_weights_alone(make_p
 
 def test_parameters_carry_the_same_numbers_as_weights_and_biases(make_problem):
     problem, state = synchronised(make_problem, "tanh")
-    packed = Parameters.pack(problem.network, state.W, state.b)
+    packed = Parameters.pack(parameter_shapes(problem.network), state.W, state.b)
     W, b = [w.copy() for w in state.W], [v.copy() for v in state.b]
     for array in (*state.W[1:], *state.b[1:]):
         array[...] = 0.0

@@ -16,7 +16,8 @@ PACKAGE = Path(lysep_fast.__file__).parent
 FLOORS = (
     {"_version", "kernels", "container", "threads"},
     {"validation", "linalg"},
-    {"layers", "features", "samples"},
+    {"layers", "features"},
+    {"samples"},
     {"losses"},
     {"network", "report"},
     {"passes"},
@@ -39,7 +40,7 @@ FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
 MOST_MODULES = 14
 MOST_LINES, MOST_LONG_FILES = 350, 3
-MOST_FUNCTION_LINES, MOST_LONG_FUNCTIONS = 40, 3
+MOST_FUNCTION_LINES, MOST_LONG_FUNCTIONS = 40, 15
 
 
 def modules(root):

@@ -174,29 +174,31 @@ def solved(make_problem, refresh, change, bias, dtype=np.float64, layer=1, **opt
 
 
 def duplicate(problem, state):
-    problem.X[:, 3] = problem.X[:, 1]
+    problem.samples.X[:, 3] = problem.samples.X[:, 1]
 
 
 def nearly_duplicate(problem, state):
     rng = np.random.default_rng(0)
-    problem.X[:, 3] = problem.X[:, 1] + 1e-9 * rng.normal(size=len(problem.X))
+    problem.samples.X[:, 3] = problem.samples.X[:, 1] + 1e-9 * rng.normal(
+        size=len(problem.samples.X)
+    )
 
 
 def constant(problem, state):
-    problem.X[:, 2] = 0.75
+    problem.samples.X[:, 2] = 0.75
 
 
 def two_constants(problem, state):
-    problem.X[:, 2] = 0.75
-    problem.X[:, 0] = -2.0
+    problem.samples.X[:, 2] = 0.75
+    problem.samples.X[:, 0] = -2.0
 
 
 def zero(problem, state):
-    problem.X[:, 2] = 0.0
+    problem.samples.X[:, 2] = 0.0
 
 
 def all_zero(problem, state):
-    problem.X[...] = 0.0
+    problem.samples.X[...] = 0.0
 
 
 @pytest.mark.parametrize("bias", ["after", "joint", "none"])

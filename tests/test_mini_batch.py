@@ -9,6 +9,7 @@ from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.objective import Problem
 from lysep_fast.passes import batch as batch_pass
 from lysep_fast.result import Status
+from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.solvers import MiniBatch
 from lysep_fast.solvers.mini_batch import _default_batch_size, _even_batches
 from lysep_fast.threads.team import Team
@@ -91,9 +92,9 @@ def test_whole_batches_with_weights_equal_repetition():
     repeated, repeated_state = make()
     repeated_state.W, repeated_state.b = [w.copy() for w in state.W], [v.copy() for v in state.b]
     repeated_loss = repeated.loss.take(np.repeat(np.arange(23), counts))
-    X = np.repeat(repeated.X, counts, axis=0)
-    np.testing.assert_array_equal(repeated.X, problem.X)
-    repeated = Problem(repeated.network, repeated_loss, X, Team(1))
+    X = np.repeat(repeated.samples.X, counts, axis=0)
+    np.testing.assert_array_equal(repeated.samples.X, problem.samples.X)
+    repeated = Problem(repeated.network, repeated_loss, ArraySamples(X), Team(1))
     run_epochs(MiniBatch(batch_size=23), problem, state, 30)
     run_epochs(MiniBatch(batch_size=len(X)), repeated, repeated_state, 30)
     for l in range(1, 4):
@@ -125,7 +126,7 @@ def test_shallow_networks_and_zero_inputs(widths, output_bias):
     run_epochs(MiniBatch(weight_decay=0.0, label_smoothing=0.0), problem, state, 30)
     with problem.team:
         assert evaluated(problem, state)[0] < before
-    problem.X[:] = 0.0
+    problem.samples.X[:] = 0.0
     run_epochs(MiniBatch(), problem, state, 2)
     assert all(np.all(np.isfinite(w)) for w in state.W[1:])
 

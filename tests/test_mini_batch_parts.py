@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import unpacked
 from reference_mini_batch import make
 
 from lysep_fast.kernels import ACTIVATION_CODES, activation_and_derivative
@@ -9,8 +10,9 @@ from lysep_fast.kernels.batch import add_into, gather_into, heavy_ball_into, sof
 from lysep_fast.metrics.averaging import MovingAverage, early_mean_weight
 from lysep_fast.metrics.layers import MovingMetric
 from lysep_fast.metrics.trust_region import trust_factor
+from lysep_fast.network.parameters import Parameters
 from lysep_fast.passes import batch as batch_pass
-from lysep_fast.passes.batch import BatchPass, pack_homogeneous, unpack_homogeneous
+from lysep_fast.passes.batch import BatchPass, batch_shapes
 from lysep_fast.passes.full import Batch, gradient_pass
 
 
@@ -116,21 +118,21 @@ def test_pass_agrees_with_the_full_gradient(activation, output_bias, weighted, s
         activation=activation, output_bias=output_bias, weighted=weighted, smoothing=0.1
     )
     network, rows = problem.network, slice(3, 14)
-    _, layers = pack_homogeneous(network, state.W, state.b)
+    layers = Parameters.pack(batch_shapes(network), state.W, state.b).layers
     order = np.random.default_rng(5).permutation(problem.n_samples)
     loss = problem.loss.take(order)
     chosen = order[rows]
     with problem.team:
         single = BatchPass(
-            network, layers, problem.X, 12, problem.team, range(2, network.depth + 1)
+            network, layers, problem.samples, 12, problem.team, range(2, network.depth + 1)
         )
         square = single(order, loss, rows, grams=True)
-        batch = Batch.make(problem.X[chosen], problem.loss.take(chosen), network)
+        batch = Batch.make(problem.samples.take(chosen), problem.loss.take(chosen), network)
         expected = gradient_pass(network, state.W, state.b, batch, problem.team)
     assert len(single._pieces) == 1 + split
     W = [w.copy() for w in state.W]
     b = [v.copy() for v in state.b]
-    unpack_homogeneous(single.gradient, W, b)
+    unpacked(single.gradient, W, b)
     for l in range(1, network.depth + 1):
         np.testing.assert_allclose(W[l], expected.gradient.layers[l][:, :-1], atol=1e-12)
         np.testing.assert_allclose(b[l], expected.gradient.layers[l][:, -1], atol=1e-12)
@@ -140,7 +142,7 @@ def test_pass_agrees_with_the_full_gradient(activation, output_bias, weighted, s
     c = np.ones(len(chosen)) if loss.sample_weight is None else loss.sample_weight[rows]
     assert np.dot(c, single.losses[rows]) == pytest.approx(expected.evaluation.loss)
     assert single.correct == pytest.approx(expected.evaluation.correct)
-    S = problem.X[chosen]
+    S = problem.samples.X[chosen]
     for l in range(2, network.depth + 1):
         S, _ = activation_and_derivative(activation, S @ state.W[l - 1].T + state.b[l - 1])
         ones = np.full((len(S), 1), float(network.has_bias(l)))

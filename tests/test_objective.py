@@ -17,6 +17,7 @@ from lysep_fast.layers.dense import NORMS
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
 from lysep_fast.objective import Problem, bound_constant
+from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.threads.team import Team
 
 NAMES = list(ACTIVATION_CODES)
@@ -197,7 +198,9 @@ def sharp_state(depth, norm):
     the wrong class, each inequality of the proof is an equality.
     """
     network = Network.dense((1,) * depth + (2,), "identity")
-    problem = Problem(network, CrossEntropy(np.array([0]), 2), np.ones((1, 1)), Team(1), norm)
+    problem = Problem(
+        network, CrossEntropy(np.array([0]), 2), ArraySamples(np.ones((1, 1))), Team(1), norm
+    )
     W = [np.empty((0, 0)), *(np.full((1, 1), 0.5 + l) for l in range(1, depth))]
     W.append(np.array([[-50.0], [50.0]]))
     b = [np.empty(0), *(np.zeros(1) for _ in range(1, depth)), np.zeros(2)]

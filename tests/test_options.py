@@ -28,6 +28,7 @@ from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
 from lysep_fast.objective import Problem, bound_constant
 from lysep_fast.report import Step
+from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.solvers import Alternating
 from lysep_fast.threads.team import Team, row_blocks
 
@@ -200,10 +201,14 @@ def test_the_bias_after_the_weights_is_the_weighted_mean_of_the_remainder(make_p
 def test_a_singular_problem_is_solved_from_weighted_rows(make_problem, refresh_state, bias):
     # Two equal inputs: the Gram matrix is singular, the factor of the rows decides.
     problem, state = make_problem(WIDTHS, sample_weight=True)
-    problem.X[:, 1] = problem.X[:, 0] * (1 + 1e-13)
+    problem.samples.X[:, 1] = problem.samples.X[:, 0] * (1 + 1e-13)
     refresh_state(problem, state)
     root = np.sqrt(problem.loss.sample_weight)[:, None]
-    S = np.hstack([problem.X, np.ones((problem.n_samples, 1))]) if bias == "joint" else problem.X
+    S = (
+        np.hstack([problem.samples.X, np.ones((problem.n_samples, 1))])
+        if bias == "joint"
+        else problem.samples.X
+    )
     fit = np.linalg.lstsq(root * S, root * state.R[1], rcond=1e-10)[0]
     rest = root * (state.R[1] - S @ fit)
     step = check_contract(LayerWeights(1, bias), problem, state)
@@ -274,7 +279,7 @@ def run(problem, state, variant, sweeps):
     solver = Alternating(**variant)
     solver.start(problem, state)
     before = Reference.of(problem, state).penalised()
-    eps = float(np.finfo(problem.X.dtype).eps)
+    eps = float(np.finfo(problem.samples.X.dtype).eps)
     for _ in range(sweeps):
         solver.step(problem, state)
         truth = Reference.of(problem, state)
@@ -296,13 +301,18 @@ def two_problems(make_problem, counts, options, **kwargs):
     )
     index = np.repeat(np.arange(n), counts)
     loss = CrossEntropy(weighted.loss.y[index], WIDTHS[-1], None, weighted.loss.label_smoothing)
-    X = np.ascontiguousarray(weighted.X[index])
+    X = np.ascontiguousarray(weighted.samples.X[index])
     repeated = Problem(
-        weighted.network, loss, X, weighted.team, weighted.objective.norm, alpha=weighted.alpha
+        weighted.network,
+        loss,
+        ArraySamples(X),
+        weighted.team,
+        weighted.objective.norm,
+        alpha=weighted.alpha,
     )
     repeated.blocks = row_blocks(total, 16)
     other = copied(state)
-    other.A = [X, *(A[index] for A in state.A[1:])]
+    other.A = [state.A[0], *(A[index] for A in state.A[1:])]
     other.R = [other.R[0], *(R[index] for R in state.R[1:])]
     factor = total / n
     other.r2, other.e2 = state.r2 * factor, state.e2 * factor
@@ -537,5 +547,7 @@ def test_weights_of_zero_for_a_whole_block_of_rows_are_no_trouble(make_problem):
 def test_a_problem_knows_the_mean_of_its_weights():
     network, X, y = Network.dense((2, 3)), np.ones((4, 2)), np.array([0, 1, 2, 0])
     loss = CrossEntropy(y, 3, np.array([0.0, 1.0, 2.0, 3.0]))
-    assert Problem(network, loss, X, Team(1)).objective.mean_weight == 1.5
-    assert Problem(network, CrossEntropy(y, 3), X, Team(1)).objective.mean_weight == 1.0
+    assert Problem(network, loss, ArraySamples(X), Team(1)).objective.mean_weight == 1.5
+    assert (
+        Problem(network, CrossEntropy(y, 3), ArraySamples(X), Team(1)).objective.mean_weight == 1.0
+    )

@@ -22,10 +22,11 @@ from lysep_fast.linalg.limited_memory import LimitedMemory
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.metrics.layers import LayerMetric, measured_weights
 from lysep_fast.network import Network
-from lysep_fast.network.parameters import Parameters
+from lysep_fast.network.parameters import Parameters, parameter_shapes
 from lysep_fast.objective import Problem
 from lysep_fast.passes.full import Batch, evaluate, gradient_pass
 from lysep_fast.passes.normalise import forward_normalisation, initial_weights
+from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.samples.working_set import doubtful_samples
 from lysep_fast.solvers import QuasiNewton
 from lysep_fast.threads.team import Team, row_blocks
@@ -52,12 +53,17 @@ def draw(
     W, b = network.initial_weights(rng, np.dtype(dtype))
     if output_bias:
         b[3][:] = rng.normal(size=3)
-    return network, W, b, Batch(X, CrossEntropy(y, 3, c, smoothing), row_blocks(N, rows))
+    return (
+        network,
+        W,
+        b,
+        Batch(ArraySamples(X), CrossEntropy(y, 3, c, smoothing), row_blocks(N, rows)),
+    )
 
 
 def reference(network, W, b, batch):
     W, b = ([array.astype(float) for array in group] for group in (W, b))
-    X = batch.X.astype(float)
+    X = batch.samples.X.astype(float)
     truth = Reference(X, batch.loss.y, W, b, [X], network.features[-1].name)
     for l in range(1, network.depth):
         truth.A.append(truth.prediction(l))
@@ -92,14 +98,14 @@ def test_the_gradient_is_that_of_finite_differences(activation, output_bias, wei
     with Team(1) as team:
         found = gradient_pass(network, W, b, batch, team)
     truth, c = reference(network, W, b, batch), sample_weights(batch)
-    theta = Parameters.pack(network, truth.W, truth.b)
+    theta = Parameters.pack(parameter_shapes(network), truth.W, truth.b)
 
     def loss(vector):
-        Parameters(network, vector).unpack(truth.W, truth.b)
+        theta.like(vector).unpack(truth.W, truth.b)
         return np.sum(c * cross_entropy(truth.logits(), truth.y, smoothing))
 
     assert found.evaluation.objective == pytest.approx(loss(theta.theta), rel=1e-12)
-    wanted = Parameters(network, finite_difference_gradient(loss, theta.theta))
+    wanted = theta.like(finite_difference_gradient(loss, theta.theta))
     if not output_bias:
         wanted.layers[3][:, -1] = 0.0
     size = np.abs(wanted.theta).max()
@@ -181,8 +187,8 @@ def test_the_inverse_metric_is_that_of_a_dense_solve(mu):
     with Team(1) as team:
         found = gradient_pass(network, W, b, batch, team, grams=True)
     weights = np.array([0.0, 0.3, 2.0, 1.0])
-    out = found.gradient.like()
-    LayerMetric(found.grams, weights, mu).apply_inverse(found.gradient, out)
+    out = found.gradient.like(np.empty_like(found.gradient.theta))
+    LayerMetric(found.grams, weights, mu, [True] * 4).apply_inverse(found.gradient, out)
     for l in (1, 2, 3):
         M = found.grams[l] + mu * np.trace(found.grams[l]) / len(found.grams[l]) * np.eye(
             len(found.grams[l])
@@ -300,7 +306,7 @@ def test_forward_normalisation_sets_spread_and_offset(activation, dtype, toleran
     X = (5 * rng.normal(size=(n, 2)) + 3).astype(dtype)
     W, b = network.initial_weights(rng, np.dtype(dtype), "orthogonal")
     last = W[4].copy()
-    forward_normalisation(network, W, b, X, rng, spread=0.4, offset=0.7)
+    forward_normalisation(network, W, b, ArraySamples(X), rng, spread=0.4, offset=0.7)
     np.testing.assert_array_equal(W[4], last)
     s, S, means = ACTIVATIONS[activation][0], X.astype(float), []
     for l in (1, 2, 3):
@@ -317,7 +323,7 @@ def test_forward_normalisation_sets_spread_and_offset(activation, dtype, toleran
 def test_forward_normalisation_survives_inputs_that_do_not_vary():
     network, rng = Network.dense((2, 4, 3, 2)), np.random.default_rng(0)
     X = np.ones((9, 2))
-    W, b = initial_weights(network, X, rng, "normalised")
+    W, b = initial_weights(network, ArraySamples(X), rng, "normalised")
     for array in (*W[1:], *b[1:]):
         assert np.all(np.isfinite(array))
 
@@ -342,8 +348,8 @@ def objectives(
     c = np.ones(len(y)) if sample_weight is None else sample_weight.astype(float)
     values = []
     with Team(threads) as team:
-        problem = Problem(network, loss, X, team, alpha=alpha)
-        W, b = initial_weights(network, X, np.random.default_rng(0), "normalised")
+        problem = Problem(network, loss, ArraySamples(X), team, alpha=alpha)
+        W, b = initial_weights(network, ArraySamples(X), np.random.default_rng(0), "normalised")
         state = problem.synchronised_state(W, b, auxiliaries=False)
         solver = QuasiNewton(**(options or {}))
         solver.start(problem, state)
@@ -410,8 +416,8 @@ def test_with_smoothing_it_leaves_its_first_share_as_soon_as_it_is_fitted():
     X, y = make_circle(4000, 1)
     network = Network.dense((2, 30, 30, 2))
     with Team(1) as team:
-        problem = Problem(network, CrossEntropy(y, 2, None, 0.2), X, team)
-        W, b = initial_weights(network, X, np.random.default_rng(0), "normalised")
+        problem = Problem(network, CrossEntropy(y, 2, None, 0.2), ArraySamples(X), team)
+        W, b = initial_weights(network, ArraySamples(X), np.random.default_rng(0), "normalised")
         state, solver = problem.synchronised_state(W, b, auxiliaries=False), QuasiNewton()
         solver.start(problem, state)
         assert solver.warming

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import draw_weights
 from contract import check_contract, replaced
-from helpers import JointAuxiliaries
+from helpers import JointAuxiliaries, unpacked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import Reference, finite_difference_gradient
@@ -25,9 +25,11 @@ from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.layers.dense import NORMS
 from lysep_fast.losses import SquaredError
 from lysep_fast.network import Network
+from lysep_fast.network.parameters import Parameters
 from lysep_fast.objective import Problem, bound_constant
-from lysep_fast.passes.batch import BatchPass, pack_homogeneous, unpack_homogeneous
+from lysep_fast.passes.batch import BatchPass, batch_shapes
 from lysep_fast.passes.full import evaluate, gradient_pass
+from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.solvers import Alternating
 from lysep_fast.threads.team import Team, Workspace, row_blocks
 
@@ -66,7 +68,7 @@ def make(make_problem, refresh_state):
         loss = SquaredError(T, classes.loss.sample_weight)
         norm = classes.objective.norm
         problem = Problem(
-            classes.network, loss, classes.X, classes.team, norm, alpha=classes.alpha
+            classes.network, loss, classes.samples, classes.team, norm, alpha=classes.alpha
         )
         problem.blocks = row_blocks(problem.n_samples, rows)
         refresh_state(problem, state)
@@ -175,7 +177,7 @@ def test_the_separated_loss_bounds_the_mean_square_error(
     network, n = Network.dense(widths, activation, output_bias=True), 6
     c = 3.0 * draw_weights(n) if weighted else None  # of any mean
     X, T = rng.normal(size=(n, widths[0])), size * rng.normal(size=(n, 2))
-    problem = Problem(network, SquaredError(T, c), X, Team(1), norm)
+    problem = Problem(network, SquaredError(T, c), ArraySamples(X), Team(1), norm)
     W, b = network.initial_weights(rng, np.dtype(float))
     state = problem.synchronised_state([size * w for w in W], b)
     for l in range(1, depth):
@@ -247,11 +249,11 @@ def test_passes_have_the_gradient_of_the_true_network(make, weighted):
     assert found.evaluation.loss == pytest.approx(9 * truth.loss())
     assert evaluate(problem.network, state.W, state.b, problem.batch, team) == found.evaluation
     assert found.gram_weight == pytest.approx(np.sum(truth.c))
-    _, layers = pack_homogeneous(problem.network, state.W, state.b)
-    batch = BatchPass(problem.network, layers, problem.X, 9, team, [2])
+    layers = Parameters.pack(batch_shapes(problem.network), state.W, state.b).layers
+    batch = BatchPass(problem.network, layers, problem.samples, 9, team, [2])
     batch(np.arange(9), problem.loss, slice(0, 9), grams=True)
     W, b = [w.copy() for w in state.W], [v.copy() for v in state.b]
-    unpack_homogeneous(batch.gradient, W, b)
+    unpacked(batch.gradient, W, b)
     for l in range(1, 5):
         for group, other in (("W", W[l]), ("b", b[l])):
             arrays = getattr(truth, group)

@@ -150,9 +150,11 @@ def test_a_planted_linear_network_is_recovered_from_its_auxiliaries(make_problem
 def test_noise_on_planted_auxiliaries_gives_the_regression_on_them(make_problem, refresh_state):
     problem, state = make_problem((5, 4, 2), "identity", n=N, residual=0.0)
     rng = np.random.default_rng(3)
-    state.A[1][...] = problem.X @ rng.normal(size=(5, 4)) + 0.1 * rng.normal(size=(N, 4)) + 2.0
+    state.A[1][...] = (
+        problem.samples.X @ rng.normal(size=(5, 4)) + 0.1 * rng.normal(size=(N, 4)) + 2.0
+    )
     refresh_state(problem, state)
     LayerWeights(1, "joint").update(problem, state)
-    design = np.hstack([problem.X, np.ones((N, 1))])
+    design = np.hstack([problem.samples.X, np.ones((N, 1))])
     wanted = np.linalg.lstsq(design, state.A[1], rcond=None)[0].T
     np.testing.assert_allclose(np.column_stack([state.W[1], state.b[1]]), wanted, atol=1e-12)

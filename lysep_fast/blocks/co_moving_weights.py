@@ -24,10 +24,11 @@ import numpy as np
 
 from ..container.stateful import Stateful
 from ..kernels.auxiliaries import row_sums_of_squares
-from ..kernels.joint import add_inner_rows, inject_rows, scale_rows
+from ..kernels.joint import add_inner_rows, scale_rows
+from ..layers.seen import Seen
 from ..linalg.least_squares import solve_normal_equations
 from ..metrics.layers import measured_weights
-from ..objective import Problem
+from ..objective import AuxiliaryWalk, Problem
 from ..report import Step
 from ..state import State
 from ..threads.team import Workspace
@@ -151,7 +152,7 @@ class CoMovingWeights(Stateful):
         self, problem: Problem, state: State, theta: list[np.ndarray], limit: np.ndarray
     ) -> _Candidate:
         """Return the sums of F at new weights; their residuals go to the memory of A."""
-        objective, dtype, L = problem.objective, problem.X.dtype, state.depth
+        objective, dtype, L = problem.objective, problem.samples.dtype, state.depth
         W = [state.W[0], *(np.ascontiguousarray(x[:, :-1], dtype) for x in theta), state.W[L]]
         b = [state.b[0], *(np.ascontiguousarray(x[:, -1], dtype) for x in theta), state.b[L]]
         nu = state.nu.copy()
@@ -168,7 +169,7 @@ class CoMovingWeights(Stateful):
             if spent[0] > budget:
                 return (np.inf, *np.zeros(L - 1), 0.0, 0.0)
             joint = JointRows(problem, W, b, w, rows, ws)
-            R = [problem.X[rows], *(a[rows] for a in state.R[1:])]
+            R = [_no_columns(rows), *(a[rows] for a in state.R[1:])]
             out = [a[rows] for a in state.A]
             sums = joint.minimise(R, limit[rows], floor, self.row_search, out)
             spent[0] += sums[0]
@@ -190,15 +191,11 @@ def _take_over(state: State, new: _Candidate) -> None:
 
 def _settle(problem: Problem, state: State) -> None:
     """Set the auxiliaries by a forward pass with the residuals injected."""
-    network = problem.network
 
     def task(rows: slice, ws: Workspace) -> None:
-        S = state.A[0][rows]
-        for l in range(1, state.depth):
-            A = network.layer(l).apply(S, state.W[l], state.A[l][rows])
-            inject_rows(A, state.b[l], state.R[l][rows])
-            if l + 1 < state.depth:
-                S = network.features[l].forward(A, ws.array(f"S {l}", A.shape, A.dtype))
+        walk = AuxiliaryWalk(problem.network, state.W, state.b, ws)
+        walk.A, walk.R = [A[rows] for A in state.A], [R[rows] for R in state.R]
+        walk.forward(problem.batch.seen(problem.network, rows, ws), state.depth - 1)
 
     problem.team.map(task, problem.blocks)
 
@@ -247,10 +244,12 @@ def _row_sums(
     ``(lambda delta_l)' [S, 1]`` and ``[S, 1]' diag(v) S``, all with the weights of the samples.
     """
     joint = JointRows(problem, state.W, state.b, w, rows, ws)
-    A = [a[rows] for a in state.A]
-    S_top = ws.array("S", A[-1].shape, A[-1].dtype)
-    S_top = problem.network.features[-1].forward(A[-1], S_top)
-    G, e = joint.losses("start", S_top, joint.y)
+    seen = problem.seen(state, state.depth, rows, ws)
+    logits = ws.array("start U", (len(seen), len(state.W[-1])), seen.dtype)
+    logits = problem.network.layer(state.depth).add_bias(
+        seen.product(state.W[-1], logits), state.b[-1]
+    )
+    G, e = joint.losses("start", logits, joint.y)
     np.square(e, out=limit, casting="same_kind")
     active = np.flatnonzero(limit > floor)
     part = np.empty(len(limit))
@@ -271,7 +270,10 @@ def _active_sums(
 ) -> tuple[Any, ...]:
     """Return the sums of `_row_sums` over the given rows, with their ``P - t`` and losses."""
     network, loss, hidden = problem.network, problem.loss, range(1, state.depth)
-    S, D = derivatives(network, [a[rows] for a in state.A], ws)
+    A = [state.A[0], *(a[rows] for a in state.A[1:])]
+    S, D = derivatives(network, A, ws)
+    seen = [problem.samples.seen_by(network.layer(1), rows, ws)]
+    seen += [Seen(network.layer(l), S[l - 1]) for l in hidden[1:]]
     delta, size = back_propagate(network, state.W, G, D, ws)
     top, v, inner = (np.zeros(len(rows)) for _ in range(3))
     loss.curvature(G, loss.y[rows], e, top, v)
@@ -287,24 +289,29 @@ def _active_sums(
         target2 = float(np.dot(own, np.square(lam * inverse[l])))
         scale_rows(delta[l], weighted_lam)
         sums += [float(np.sum(own)), target2]
-        sums += _layer_sums(delta[l], S[l - 1], root, ws, l)
+        sums += _layer_sums(delta[l], seen[l - 1], root, ws, l)
     return tuple(sums)
 
 
 def _layer_sums(
-    T: np.ndarray, S: np.ndarray, root: np.ndarray, ws: Workspace, l: int
+    T: np.ndarray, seen: Seen, root: np.ndarray, ws: Workspace, l: int
 ) -> tuple[np.ndarray, ...]:
     """Return ``T'S``, the column sums of T, ``S'VS`` and ``v'S``, in workspace memory.
 
     They are formed in float64 whatever the dtype of S: the damping goes far below the rounding
     of float32, and only the active rows take part.
     """
-    p = S.shape[1]
-    T, S = T.astype(np.float64, copy=False), S.astype(np.float64, copy=False)
-    V = np.multiply(S, root[:, None], out=ws.array("V", S.shape, np.float64))
+    layer, T = seen.layer, T.astype(np.float64, copy=False)
+    seen, p = seen.cast(np.float64, ws, "wide S"), layer.weight_shape[1]
+    rooted = seen.scaled(root, ws, "V")
     return (
-        np.dot(T.T, S, out=ws.array(f"T'S {l}", (T.shape[1], p), np.float64)),
+        seen.correlation(T, ws.array(f"T'S {l}", layer.weight_shape, np.float64)),
         T.sum(axis=0),
-        np.dot(V.T, V, out=ws.array(f"V'V {l}", (p, p), np.float64)),
-        np.dot(root, V),
+        rooted.gram(ws.array(f"V'V {l}", (p, p), np.float64)),
+        rooted.weighted_sum(root),
     )
+
+
+def _no_columns(rows: slice) -> np.ndarray:
+    """Return the residuals of layer 0, which has none, for a block of rows."""
+    return np.empty((rows.stop - rows.start, 0))

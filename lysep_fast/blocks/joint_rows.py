@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..kernels.auxiliaries import row_sums_of_squares
-from ..kernels.joint import add_bias_rows, add_inner_rows, inject_rows, rank_one_rows
+from ..kernels.joint import add_inner_rows, inject_rows, rank_one_rows
+from ..layers.seen import Seen
 from ..network import Network
+from ..network.walk import Walk
 from ..objective import Problem
 from ..threads.team import Workspace
 from .rank_one import back_propagate, gauss_newton_step, inverse_weights
@@ -25,7 +27,7 @@ __all__ = ["JointRows", "RowSearch", "derivatives"]
 
 @dataclass
 class _Pass:
-    """A forward pass of some rows: pre-activations (index 0 the input), ``P - t``, losses."""
+    """A forward pass of some rows: pre-activations (index 0 is empty), ``P - t``, losses."""
 
     Z: list[np.ndarray]
     G: np.ndarray
@@ -92,8 +94,8 @@ class JointRows:
         ws: Workspace,
     ) -> None:
         self.network, self.W, self.b, self.w, self.ws = problem.network, W, b, w, ws
-        self.loss, self.rows = problem.loss, rows
-        self.X, self.y = problem.X[rows], problem.loss.y[rows]
+        self.samples, self.loss = problem.samples, problem.loss
+        self.rows, self.y = rows, problem.loss.y[rows]
         self.hidden = range(1, self.network.depth)
 
     def forward(
@@ -106,29 +108,15 @@ class JointRows:
 
         Every layer keeps its own arrays under `name` until the next pass of that name.
         """
-        network, ws = self.network, self.ws
-        X, y = (self.X, self.y) if pick is None else (self.X[pick], self.y[pick])
-        Zs, S = [X], X
-        for l in self.hidden:
-            layer = network.layer(l)
-            Z = ws.array(f"{name} Z {l}", (len(X), layer.n_outputs), X.dtype)
-            layer.apply(S, self.W[l], Z)
-            if R is None:
-                add_bias_rows(Z, self.b[l])
-            else:
-                inject_rows(Z, self.b[l], R[l])
-            Zs.append(Z)
-            S = network.features[l].forward(Z, ws.array(f"{name} S", Z.shape, X.dtype))
-        G, e = self.losses(name, S, y)
-        return _Pass(Zs, G, e)
+        rows = self.rows if pick is None else pick + self.rows.start
+        walk = _JointWalk(self.network, self.W, self.b, self.ws)
+        walk.name, walk.R, walk.Z = name, R, [np.empty((0, 0))]
+        U = walk.forward(self.samples.seen_by(self.network.layer(1), rows, self.ws))
+        return _Pass(walk.Z, *self.losses(name, U, self.y if pick is None else self.y[pick]))
 
-    def losses(self, name: str, S: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``P - t`` and the losses of the surrogate logits ``S W_L' + b_L``."""
-        L, ws = self.network.depth, self.ws
-        U = ws.array(f"{name} U", (len(S), self.network.widths[L]), S.dtype)
-        e = ws.array(f"{name} e", (len(S),), S.dtype)
-        self.network.layer(L).apply(S, self.W[L], U)
-        add_bias_rows(U, self.b[L])
+    def losses(self, name: str, U: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``P - t``, in the place of the surrogate logits U, and the losses."""
+        e = self.ws.array(f"{name} e", (len(U),), U.dtype)
         self.loss.gradient(U, y, e, U)
         return U, e
 
@@ -146,7 +134,7 @@ class JointRows:
         Parameters
         ----------
         R : sequence of ndarray
-            Residuals of these rows; ``R[0]`` has as many rows and is not used.
+            Residuals of these rows; ``R[0]`` has as many rows and no columns.
         limit : ndarray of float64, shape (rows,)
             Rows whose true ``e_n^2`` is at most this are synchronised without a look at the
             forward pass with R injected.
@@ -207,7 +195,7 @@ class JointRows:
 
     def _activate(self, start: _Pass, R: Sequence[np.ndarray], rows: np.ndarray) -> _Active:
         """Back-propagate the given rows from their starting point."""
-        Z = [a[rows] for a in start.Z]
+        Z = [start.Z[0], *(a[rows] for a in start.Z[1:])]
         D = derivatives(self.network, Z, self.ws)[1]
         delta, size = back_propagate(self.network, self.W, start.G[rows], D, self.ws)
         own, inner, keep = [a[rows] for a in R], np.zeros(len(rows)), self.keep[rows]
@@ -230,7 +218,7 @@ class JointRows:
         everything = len(pick) == len(active.rows)
         rows, inverse = active.rows[pick], inverse_weights(self.w)
         keep, lam = self.keep[rows] * (1.0 - t), active.lam[pick]
-        new_R, r2 = [self.X], np.zeros((len(self.w), len(pick)))
+        new_R, r2 = [active.R[0][pick]], np.zeros((len(self.w), len(pick)))
         for l in self.hidden:
             R, delta = active.R[l], active.delta[l]
             if not everything:
@@ -249,10 +237,34 @@ class JointRows:
         return accepted
 
 
+class _JointWalk(Walk):
+    """A walk whose outputs, with residuals R injected if there are any, stay under a name."""
+
+    name: str
+    R: Sequence[np.ndarray] | None
+    Z: list[np.ndarray]
+
+    def outputs(self, l: int, seen: Seen) -> np.ndarray:
+        shape = (len(seen), self.network.layer(l).n_outputs)
+        if l == self.network.depth:
+            return self.ws.array(f"{self.name} U", shape, seen.dtype)
+        self.Z.append(self.ws.array(f"{self.name} Z {l}", shape, seen.dtype))
+        return self.Z[l]
+
+    def shift(self, l: int, Z: np.ndarray) -> None:
+        if self.R is None or l == self.network.depth:
+            super().shift(l, Z)
+        else:
+            inject_rows(Z, self.b[l], self.R[l])
+
+    def features(self, l: int, Z: np.ndarray) -> np.ndarray:
+        return self.network.feature(l, Z, self.ws, f"{self.name} S")
+
+
 def derivatives(
     network: Network, Z: Sequence[np.ndarray], ws: Workspace
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return ``S_l = s(Z_l)`` and ``s'(Z_l)``, l = 0..L-1, in workspace memory; S_0 is Z_0."""
+    """Return ``S_l = s(Z_l)`` and ``s'(Z_l)``, l = 0..L-1, in workspace memory; 0 is empty."""
     S, D = [Z[0]], [Z[0]]
     for l in range(1, network.depth):
         S.append(ws.array(f"active S {l}", Z[l].shape, Z[l].dtype))

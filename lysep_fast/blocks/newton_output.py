@@ -20,6 +20,7 @@ import numpy as np
 
 from ..container.stateful import Stateful
 from ..kernels.joint import add_bias_rows, scale_rows
+from ..layers.seen import Seen
 from ..linalg.least_squares import Solution, solve_normal_equations
 from ..objective import Problem
 from ..report import Step
@@ -126,16 +127,14 @@ class NewtonOutput(Stateful):
     ) -> _Point:
         """Return f at the weights with half its data gradient and its Hessian, in one pass."""
         L = state.depth
-        layer, feature = problem.network.layer(L), problem.network.features[L - 1]
-        m, p = layer.weight_shape
+        m, p = problem.network.layer(L).weight_shape
         loss, objective = problem.loss, problem.objective
         floor = _NEGLIGIBLE * state.e2 / problem.n_samples
 
         def task(rows: slice, ws: Workspace) -> tuple[Any, ...]:
-            A, y = state.A[L - 1][rows], loss.y[rows]
-            k, dtype = len(A), A.dtype
-            S = feature.forward(A, ws.array("S", A.shape, dtype))
-            U = layer.apply(S, W, ws.array("U", (k, m), dtype))
+            seen, y = problem.seen(state, L, rows, ws), loss.y[rows]
+            k, dtype = len(seen), seen.dtype
+            U = seen.product(W, ws.array("U", (k, m), dtype))
             add_bias_rows(U, b)
             e, v = ws.array("value", (k,), dtype), ws.array("v", (k,), np.float64)
             loss.gradient(U, y, e, U)
@@ -146,9 +145,9 @@ class NewtonOutput(Stateful):
             scale_rows(U, weighted)
             return (
                 float(np.dot(weighted, e)),
-                layer.correlation(U, S, ws.array("G", (m, p), dtype)),
+                seen.correlation(U, ws.array("G", (m, p), dtype)),
                 U.sum(axis=0, dtype=np.float64),
-                *_weighted_gram(S[active], v[active], ws),
+                *_weighted_gram(seen.take(active), v[active], ws),
                 float(np.sum(v)),
             )
 
@@ -158,8 +157,8 @@ class NewtonOutput(Stateful):
         return _Point(W, b, float(e2), float(f), np.hstack([in_W, in_b[:, None]]), hessian)
 
 
-def _weighted_gram(S: np.ndarray, v: np.ndarray, ws: Workspace) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``S' diag(v) S`` and ``v'S``; S is overwritten."""
-    p, root = S.shape[1], np.sqrt(v).astype(S.dtype, copy=False)
-    S *= root[:, None]
-    return np.dot(S.T, S, out=ws.array("H", (p, p), S.dtype)), np.dot(root, S)
+def _weighted_gram(seen: Seen, v: np.ndarray, ws: Workspace) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``S' diag(v) S`` and ``v'S``."""
+    p, root = seen.layer.weight_shape[1], np.sqrt(v).astype(seen.dtype, copy=False)
+    rooted = seen.scaled(root, ws, "rooted S")
+    return rooted.gram(ws.array("H", (p, p), seen.dtype)), rooted.weighted_sum(root)

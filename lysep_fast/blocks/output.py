@@ -118,19 +118,18 @@ class OutputWeights(Stateful):
         layer = network.layer(L)
 
         def task(rows: slice, ws: Workspace) -> tuple[Any, ...]:
-            A = state.A[L - 1][rows]
-            S = network.feature(L - 1, A, ws)
-            U = ws.array("U", (A.shape[0], layer.n_outputs), A.dtype)
-            layer.apply(S, state.W[L], U)
+            seen = problem.seen(state, L, rows, ws)
+            k, dtype = len(seen), seen.dtype
+            U = seen.product(state.W[L], ws.array("U", (k, layer.n_outputs), dtype))
             U += state.b[L]
-            e2 = ws.array("value", (A.shape[0],), A.dtype)
+            e2 = ws.array("value", (k,), dtype)
             problem.loss.squares_gradient(U, rows, e2, U)
             U = problem.loss.weigh(U, rows, U)
-            squares = np.einsum("ij,ij->i", S, S) + float(network.output_bias)
+            squares = seen.row_squares() + float(network.output_bias)
             bound = float(
                 np.dot(problem.loss.weigh(squares, rows), 2.0 * problem.loss.half_curvature(e2))
             )
-            G = layer.correlation(U, S, ws.array("G", layer.weight_shape, S.dtype))
+            G = seen.correlation(U, ws.array("G", layer.weight_shape, dtype))
             return G, U.sum(axis=0, dtype=np.float64), bound
 
         grad_W, grad_b, curvature = problem.team.sum(task, problem.blocks)
@@ -141,16 +140,13 @@ class OutputWeights(Stateful):
 
 def surrogate_loss(problem: Problem, state: State, W_L: np.ndarray, b_L: np.ndarray) -> float:
     """Return ``sum_n c_n e_n^2`` of the surrogate logits ``S_{L-1} W_L' + b_L``."""
-    network, L = problem.network, state.depth
-    layer = network.layer(L)
+    L = state.depth
 
     def task(rows: slice, ws: Workspace) -> tuple[float]:
-        A = state.A[L - 1][rows]
-        S = network.feature(L - 1, A, ws)
-        U = ws.array("U", (A.shape[0], layer.n_outputs), A.dtype)
-        layer.apply(S, W_L, U)
+        seen = problem.seen(state, L, rows, ws)
+        U = seen.product(W_L, ws.array("U", (len(seen), len(W_L)), seen.dtype))
         U += b_L
-        value = ws.array("value", (A.shape[0],), A.dtype)
+        value = ws.array("value", (len(seen),), seen.dtype)
         problem.loss.squares(U, rows, value)
         return (problem.loss.weighted_sum(value, rows),)
 

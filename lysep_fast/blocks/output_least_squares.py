@@ -65,8 +65,8 @@ class OutputLeastSquares(LayerWeights):
 
     def _residual(self, problem: Problem, state: State, rows: slice, ws: Workspace) -> np.ndarray:
         """Return ``T - S W_L' - b_L`` of a block of rows, in workspace memory."""
-        network, L, T = problem.network, self.layer, problem.loss.y[rows]
-        S = network.feature(L - 1, state.A[L - 1][rows], ws, "S below")
-        R = network.layer(L).apply(S, state.W[L], ws.array("T - U", T.shape, T.dtype))
+        L, T = self.layer, problem.loss.y[rows]
+        seen = problem.seen(state, L, rows, ws)
+        R = seen.product(state.W[L], ws.array("T - U", T.shape, T.dtype))
         R += state.b[L]
         return np.subtract(T, R, out=R)

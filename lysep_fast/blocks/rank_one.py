@@ -19,6 +19,7 @@ import numpy as np
 
 from ..kernels.joint import chain_rows
 from ..network import Network
+from ..network.walk import Walk
 from ..threads.team import Workspace
 
 __all__ = ["back_propagate", "gauss_newton_step", "inverse_weights"]
@@ -66,10 +67,24 @@ def back_propagate(
     ws : Workspace
         Holds the result until the next call.
     """
-    L = network.depth
-    delta, size = [G] * (L + 1), np.zeros((L + 1, len(G)))
-    for l in range(L - 1, 0, -1):
-        out = ws.array(f"delta {l}", D[l].shape, G.dtype)
-        delta[l] = network.layer(l + 1).adjoint(delta[l + 1], W[l + 1], out)
-        chain_rows(delta[l], D[l], size[l])
-    return delta, size
+    walk = _BackPropagation(network, W, (), ws)
+    walk.D, walk.delta = D, [G] * (network.depth + 1)
+    walk.size = np.zeros((network.depth + 1, len(G)))
+    walk.backward(G)
+    return walk.delta, walk.size
+
+
+class _BackPropagation(Walk):
+    """A walk back that keeps the derivatives of every layer, and their sizes row by row."""
+
+    D: Sequence[np.ndarray]
+    delta: list[np.ndarray]
+    size: np.ndarray
+
+    def cotangents(self, l: int, delta: np.ndarray) -> np.ndarray:
+        return self.ws.array(f"delta {l - 1}", self.D[l - 1].shape, delta.dtype)
+
+    def pull_back(self, l: int, G: np.ndarray) -> np.ndarray:
+        chain_rows(G, self.D[l], self.size[l])
+        self.delta[l] = G
+        return G

@@ -24,7 +24,6 @@ from ..linalg.least_squares import (
     solve_well_conditioned,
     triangular_factor,
 )
-from ..losses import Loss
 from ..objective import Problem
 from ..report import Step
 from ..state import State
@@ -121,20 +120,22 @@ class LayerWeights(Stateful):
         Products are formed in `dtype`, their sums over blocks in float64.
         """
         l, loss = self.layer, problem.loss
-        network, layer = problem.network, problem.network.layer(l)
+        layer = problem.network.layer(l)
         p = layer.weight_shape[1]
         known_gram = problem.input_gram if l == 1 else None
 
         def task(rows: slice, ws: Workspace) -> tuple[np.ndarray, ...]:
-            A, R = state.A[l - 1][rows], self._residual(problem, state, rows, ws)
-            S = network.feature(l - 1, A, ws)
-            s_sum, r_sum = loss.weighted_sum(S, rows), loss.weighted_sum(R, rows)
-            S, R = _rooted(loss, _cast(S, dtype, "S", ws), _cast(R, dtype, "R", ws), rows, ws)
-            correlation = layer.correlation(R, S, ws.array("R'S", layer.weight_shape, S.dtype))
+            R, seen = self._residual(problem, state, rows, ws), problem.seen(state, l, rows, ws)
+            s_sum, r_sum = seen.column_sum(loss.sample_weight, rows), loss.weighted_sum(R, rows)
+            seen, R = seen.cast(dtype, ws, "wide S"), _cast(R, dtype, ws)
+            if loss.sample_weight is not None:
+                root = np.sqrt(loss.sample_weight[rows])
+                seen = seen.scaled(root, ws, "rooted S")
+                R = np.multiply(R, root[:, None], out=ws.array("rooted R", R.shape, R.dtype))
+            correlation = seen.correlation(R, ws.array("R'S", layer.weight_shape, dtype))
             if known_gram is not None:
                 return correlation, s_sum, r_sum
-            gram = layer.gram(S, ws.array("S'S", (p, p), S.dtype))
-            return correlation, s_sum, r_sum, gram
+            return correlation, s_sum, r_sum, seen.gram(ws.array("S'S", (p, p), dtype))
 
         correlation, s_sum, r_sum, *gram = problem.team.sum(task, problem.blocks)
         # Sums over patches and positions are linear: those of the summed samples are enough.
@@ -215,19 +216,18 @@ class LayerWeights(Stateful):
 
         Rows are multiplied by ``sqrt(c_n)``; those of a convolution are the patches.
         """
-        l, network = self.layer, problem.network
-        layer = network.layer(l)
+        l, layer = self.layer, problem.network.layer(self.layer)
         (m, p), positions = state.W[l].shape, layer.n_positions
         columns = p + int(joint)
 
         def stack(rows: slice, ws: Workspace) -> np.ndarray:
-            A, R = state.A[l - 1][rows], self._residual(problem, state, rows, ws)
-            stacked = ws.array("stacked", (len(A) * positions, columns + m), np.float64)
-            stacked[:, :p] = layer.patch_matrix(network.feature(l - 1, A, ws))
+            R, seen = self._residual(problem, state, rows, ws), problem.seen(state, l, rows, ws)
+            stacked = ws.array("stacked", (len(R) * positions, columns + m), np.float64)
+            stacked[:, :p] = seen.matrix()
             stacked[:, p:columns] = 1.0
             by_position = R.reshape(len(R), m, positions).transpose(0, 2, 1)
             stacked[:, columns:] = by_position.reshape(-1, m)
-            samples = stacked.reshape(len(A), -1)  # a view: weighing works in place
+            samples = stacked.reshape(len(R), -1)  # a view: weighing works in place
             problem.loss.weigh(samples, rows, samples, root=True)
             return stacked
 
@@ -253,15 +253,13 @@ class LayerWeights(Stateful):
         self, problem: Problem, state: State, dW: np.ndarray, db: np.ndarray, commit: bool
     ) -> float:
         """Return ``sum_n c_n |R_{l,n}|^2`` after the increments; `commit` moves R along."""
-        l, network = self.layer, problem.network
-        layer, dtype = network.layer(l), state.W[l].dtype
+        l, dtype = self.layer, state.W[self.layer].dtype
         dW = dW.astype(dtype, copy=False)
-        db = np.repeat(db.astype(dtype, copy=False), layer.n_positions)
+        db = np.repeat(db.astype(dtype, copy=False), problem.network.layer(l).n_positions)
 
         def task(rows: slice, ws: Workspace) -> tuple[float]:
-            A, R = state.A[l - 1][rows], state.R[l][rows]
-            S = network.feature(l - 1, A, ws)
-            P = layer.apply(S, dW, ws.array("P", R.shape, R.dtype))
+            R, seen = state.R[l][rows], problem.seen(state, l, rows, ws)
+            P = seen.product(dW, ws.array("P", R.shape, R.dtype))
             if not commit:
                 trial = ws.array("trial", R.shape, R.dtype)
                 trial[:] = R
@@ -277,22 +275,10 @@ class LayerWeights(Stateful):
         return float(total)
 
 
-def _cast(array: np.ndarray, dtype: np.dtype, name: str, ws: Workspace) -> np.ndarray:
+def _cast(R: np.ndarray, dtype: np.dtype, ws: Workspace) -> np.ndarray:
     """Return the array, or a copy of another dtype in workspace memory."""
-    if array.dtype == dtype:
-        return array
-    out = ws.array(f"wide {name}", array.shape, dtype)
-    out[...] = array
+    if R.dtype == dtype:
+        return R
+    out = ws.array("wide R", R.shape, dtype)
+    out[...] = R
     return out
-
-
-def _rooted(
-    loss: Loss, S: np.ndarray, R: np.ndarray, rows: slice, ws: Workspace
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of S and R times ``sqrt(c_n)``, in workspace memory of their own."""
-    if loss.sample_weight is None:
-        return S, R
-    return (
-        loss.weigh(S, rows, ws.array("rooted S", S.shape, S.dtype), root=True),
-        loss.weigh(R, rows, ws.array("rooted R", R.shape, R.dtype), root=True),
-    )

@@ -31,6 +31,9 @@ class Activation:
         Bound of ``|s'|``, the constant c of the bound CE <= C LS.
     """
 
+    #: The feature of an entry depends on that entry alone: S has the shape of A.
+    is_entrywise = True
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.code = ACTIVATION_CODES[name]

@@ -54,6 +54,7 @@ class PooledActivation:
     """
 
     is_identity = False
+    is_entrywise = False
 
     def __init__(
         self, name: str, image_shape: Sequence[int], pool_size: int | Sequence[int]

@@ -60,6 +60,10 @@ class Convolution:
         If an argument is not a positive integer or the kernel does not fit into the image.
     """
 
+    is_matrix = False
+    #: A row of W is used at every position of the image.
+    shares_weights = True
+
     def __init__(
         self,
         image_shape: Sequence[int],
@@ -94,6 +98,11 @@ class Convolution:
         self.n_outputs = channels * self.n_positions
         self.n_biases = channels
         self.weight_shape = (channels, self.image_shape[0] * int(np.prod(self.kernel_size)))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample, channels first."""
+        return self.image_shape
 
     def _same_padding(self, word: str) -> tuple[int, ...]:
         """Return the padding that keeps the image size."""

@@ -32,6 +32,11 @@ class Dense:
     """
 
     n_positions = 1
+    #: W is the matrix of the map: with a column of ones on the right of S, its bias is one more
+    #: column of W.
+    is_matrix = True
+    #: No row of W is used at several places.
+    shares_weights = False
 
     def __init__(self, n_inputs: int, n_outputs: int) -> None:
         self.n_inputs = int(n_inputs)
@@ -41,6 +46,11 @@ class Dense:
     def weight_shape(self) -> tuple[int, int]:
         """Shape of the weights W, ``(n_outputs, n_inputs)``."""
         return (self.n_outputs, self.n_inputs)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return (self.n_inputs,)
 
     def apply(self, S: np.ndarray, W: np.ndarray, out: np.ndarray) -> np.ndarray:
         """Compute ``S W'`` into `out`, ``(rows, n_outputs)``."""

@@ -42,10 +42,14 @@ class LayerMetric:
         Layer weights ``w_l``.
     mu : float
         Damping relative to the mean eigenvalue of each Gram matrix.
+    biases : list of bool
+        Whether layer l has a bias; index 0 unused.
     """
 
-    def __init__(self, grams: list[np.ndarray], weights: np.ndarray, mu: float) -> None:
-        self.weights = weights
+    def __init__(
+        self, grams: list[np.ndarray], weights: np.ndarray, mu: float, biases: list[bool]
+    ) -> None:
+        self.weights, self.biases = weights, biases
         self.factors = [np.empty((0, 0))]
         for gram in grams[1:]:
             damped = gram.copy()
@@ -59,7 +63,7 @@ class LayerMetric:
                 (self.factors[l], True), vector.layers[l].T, check_finite=False
             )
             np.divide(solved.T, self.weights[l], out=out.layers[l], casting="same_kind")
-            if not out.network.has_bias(l):
+            if not self.biases[l]:
                 out.layers[l][:, -1] = 0.0
 
 

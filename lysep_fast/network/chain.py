@@ -187,36 +187,6 @@ class Network:
                 b[l][:] = 0.0
         return W, b
 
-    def logits(
-        self,
-        X: np.ndarray,
-        W: Sequence[np.ndarray],
-        b: Sequence[np.ndarray],
-        workspace: Workspace,
-    ) -> np.ndarray:
-        """Return the true network's logits for one block of samples, in workspace memory.
-
-        Parameters
-        ----------
-        X : ndarray, shape (rows, d)
-            C-contiguous input block.
-        W, b : sequences of ndarray
-            Weights and biases, index 0 unused.
-        workspace : Workspace
-            Holds the result until its next use.
-        """
-        S = X
-        for l, layer in enumerate(self.layers, start=1):
-            Z = workspace.array(f"forward {l % 2}", (X.shape[0], layer.n_outputs), X.dtype)
-            layer.apply(S, W[l], Z)
-            if self.has_bias(l):
-                layer.add_bias(Z, b[l])
-            if l < self.depth:
-                in_place = self.layers[l].n_inputs == layer.n_outputs
-                feature = self.features[l]
-                S = feature.forward(Z, Z) if in_place else self.feature(l, Z, workspace)
-        return Z
-
 
 def _one_each(value: int | Sequence[int], count: int, name: str) -> list[int]:
     """Return `count` values: `value` repeated, or its entries if there are as many."""

@@ -1,14 +1,20 @@
-"""All weights and biases as one flat vector with per-layer views."""
+"""All weights and biases as one flat vector with a matrix ``[W_l, b_l]`` per layer."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from . import Network
+from .chain import Network
 
-__all__ = ["Parameters"]
+__all__ = ["Parameters", "parameter_shapes"]
+
+
+def parameter_shapes(network: Network) -> list[tuple[int, int]]:
+    """Return the shapes of ``[W_l, b_l]``, l = 1..L."""
+    return [(rows, columns + 1) for rows, columns in (l.weight_shape for l in network.layers)]
 
 
 class Parameters:
@@ -16,51 +22,55 @@ class Parameters:
 
     Layer l occupies a contiguous matrix of the shape of its weights plus one column, weights
     first, bias last, so that the layer's gradient times an inverse Gram matrix of ``[S, 1]`` (of
-    patches with a one, for a convolution) is one product.
+    patches with a one, for a convolution) is one product.  A matrix may have rows below those of
+    the weights, which stay as they are (see `lysep_fast.passes.batch`).
 
     Parameters
     ----------
-    network : Network
-        Gives the shapes.
     theta : ndarray, shape (size,)
         The vector; the views share its memory.
+    shapes : sequence of pairs of int
+        Shapes of the matrices.
+
+    Attributes
+    ----------
+    layers : list of ndarray
+        The matrices; index 0 is empty.
     """
 
-    def __init__(self, network: Network, theta: np.ndarray) -> None:
-        self.network = network
-        self.theta = theta
-        self.layers = [theta[:0].reshape(0, 0)]
-        offset = 0
-        for layer in network.layers:
-            rows, columns = layer.weight_shape
-            shape = (rows, columns + 1)
-            size = shape[0] * shape[1]
+    def __init__(self, theta: np.ndarray, shapes: Sequence[tuple[int, int]]) -> None:
+        self.theta, self.shapes = theta, shapes
+        self.layers, offset = [theta[:0].reshape(0, 0)], 0
+        for shape in shapes:
+            size = math.prod(shape)
             self.layers.append(theta[offset : offset + size].reshape(shape))
             offset += size
 
-    @staticmethod
-    def size(network: Network) -> int:
-        """Return the length of the vector."""
-        shapes = [layer.weight_shape for layer in network.layers]
-        return sum(rows * (columns + 1) for rows, columns in shapes)
+    @classmethod
+    def zeros(cls, shapes: Sequence[tuple[int, int]], dtype: np.dtype) -> Parameters:
+        """Return a new vector of zeros."""
+        return cls(np.zeros(sum(math.prod(shape) for shape in shapes), dtype), shapes)
 
     @classmethod
     def pack(
-        cls, network: Network, W: Sequence[np.ndarray], b: Sequence[np.ndarray]
+        cls,
+        shapes: Sequence[tuple[int, int]],
+        W: Sequence[np.ndarray],
+        b: Sequence[np.ndarray],
     ) -> Parameters:
         """Copy weights and biases (index 0 unused) into a new vector."""
-        made = cls(network, np.empty(cls.size(network), W[1].dtype))
-        for l in range(1, network.depth + 1):
-            made.layers[l][:, :-1] = W[l]
-            made.layers[l][:, -1] = b[l]
+        made = cls.zeros(shapes, W[1].dtype)
+        for own, w, v in zip(made.layers[1:], W[1:], b[1:], strict=True):
+            own[: len(w), :-1] = w
+            own[: len(w), -1] = v
         return made
 
     def unpack(self, W: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> None:
         """Copy the vector into contiguous weights and biases, in place."""
-        for l in range(1, self.network.depth + 1):
-            W[l][...] = self.layers[l][:, :-1]
-            b[l][...] = self.layers[l][:, -1]
+        for own, w, v in zip(self.layers[1:], W[1:], b[1:], strict=True):
+            w[...] = own[: len(w), :-1]
+            v[...] = own[: len(w), -1]
 
-    def like(self) -> Parameters:
-        """Return an uninitialised vector of the same shape and dtype."""
-        return Parameters(self.network, np.empty_like(self.theta))
+    def like(self, theta: np.ndarray) -> Parameters:
+        """Return another vector with the same matrices."""
+        return Parameters(theta, self.shapes)

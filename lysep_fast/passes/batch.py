@@ -1,6 +1,13 @@
 """Forward and backward pass over one mini-batch, in preallocated memory.
 
-The layers' products and their adjoints are in `stages`, where biases are columns of the weights.
+Weights and bias of a layer are one matrix.  Where W is the matrix of the map it is
+``W~ = [[W, b], [0, 0]]`` and the layer sees ``S~ = [S, 1]``: its outputs are one product
+``S~ W~'``, its gradient is one product ``delta' S~``, its Gram matrix ``S~' S~``.  The zero row,
+under a layer of the same kind, makes room for the column of ones there; it never moves, because
+delta is zero in it.  A layer without a bias sees a column of zeros instead.  Other layers have
+``W~ = [W, b]`` and see what they see anyway; their Gram matrix is that of the patches with a one,
+over samples and positions.
+
 The batch is cut into fixed pieces that threads share; their sums are added in order.
 """
 
@@ -11,60 +18,169 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..kernels.batch import add_into
+from ..layers.seen import Seen
 from ..losses import Loss
 from ..network import Network
+from ..network.walk import Walk
+from ..samples.kinds import Samples
 from ..threads.team import Team, Workspace
-from .stages import make_stages, stage_shapes
 
-__all__ = ["BatchPass", "homogeneous_views", "pack_homogeneous", "unpack_homogeneous"]
+__all__ = ["BatchPass", "batch_shapes"]
 
 # Multiplications in a batch from which on two threads gain more than they cost to wake.
 _WORTH_SPLITTING = 1 << 22
 
 
-def pack_homogeneous(
-    network: Network, W: list[np.ndarray], b: list[np.ndarray]
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return a flat vector of all ``W~_l`` and its matrices; index 0 is empty."""
-    shapes = stage_shapes(network)
-    theta = np.zeros(sum(rows * columns for rows, columns in shapes), W[1].dtype)
-    layers = homogeneous_views(theta, shapes)
-    for l in range(1, network.depth + 1):
-        rows = len(W[l])
-        layers[l][:rows, :-1] = W[l]
-        layers[l][:rows, -1] = b[l]
-    return theta, layers
+def _has_spare_row(network: Network, l: int) -> bool:
+    """Return whether ``z_l`` has a spare column, in place of the ones that layer l+1 sees."""
+    if l == network.depth or not network.features[l].is_entrywise:
+        return False
+    return network.layer(l).is_matrix and network.layer(l + 1).is_matrix
 
 
-def homogeneous_views(theta: np.ndarray, shapes: list[tuple[int, int]]) -> list[np.ndarray]:
-    """Return consecutive matrices in the memory of `theta`, after an empty one."""
-    layers, start = [theta[:0].reshape(0, 0)], 0
-    for rows, columns in shapes:
-        layers.append(theta[start : start + rows * columns].reshape(rows, columns))
-        start += rows * columns
-    return layers
+def batch_shapes(network: Network) -> list[tuple[int, int]]:
+    """Return the shapes of ``W~_1 .. W~_L``."""
+    shapes = []
+    for l, layer in enumerate(network.layers, 1):
+        rows, columns = layer.weight_shape
+        shapes.append((rows + int(_has_spare_row(network, l)), columns + 1))
+    return shapes
 
 
-def unpack_homogeneous(layers: list[np.ndarray], W: list[np.ndarray], b: list[np.ndarray]) -> None:
-    """Copy the matrices ``W~_l`` into weights and biases, in place."""
-    for l in range(1, len(layers)):
-        rows = len(W[l])
-        W[l][...] = layers[l][:rows, :-1]
-        b[l][...] = layers[l][:rows, -1]
+class _Piece(Walk):
+    """The walk of one piece of a batch, of up to `rows` samples.
 
-
-class _Piece:
-    """Stages, gradients and Gram matrices of one piece of a batch, of up to `rows` samples."""
+    Lists have an entry per layer: what it sees (S), its outputs and their derivative (Z, D), its
+    gradient and Gram matrix; F holds features or their derivative on the way between layers of
+    different kinds.
+    """
 
     def __init__(
-        self, network: Network, rows: int, shapes: list[tuple[int, int]], dtype: np.dtype
+        self, network: Network, layers: list[np.ndarray], rows: int, metrics: frozenset[int]
     ) -> None:
-        empty = np.empty((0, 0), dtype)
-        self.stages = make_stages(network, rows, dtype)
-        self.gradient = [empty, *(np.empty(shape, dtype) for shape in shapes)]
-        self.grams = [empty, *(np.empty((p, p), dtype) for _, p in shapes)]
-        self.sizes = np.zeros(len(shapes) + 1)
-        self.correct = 0.0
+        empty, dtype = [np.empty((0, 0), layers[1].dtype)], layers[1].dtype
+        self.layers, self.metrics = layers, metrics
+        self.matrix = [False, *(layer.is_matrix for layer in network.layers)]
+        self.spare = [_has_spare_row(network, l) for l in range(network.depth + 1)]
+        kernels = [np.empty(layer.weight_shape, dtype) for layer in network.layers]
+        pairs = zip(self.matrix[1:], layers[1:], kernels, strict=True)
+        W = [whole if own else kernel for own, whole, kernel in pairs]
+        super().__init__(network, empty + W, [], Workspace())
+        self.kernels, self.ones = empty + kernels, [0.0, *map(float, self._biases())]
+        self.S, self.Z, self.D, self.F = (list(empty) for _ in range(4))
+        for l, layer in enumerate(network.layers, 1):
+            width = layer.n_outputs + int(self.spare[l])
+            self.S.append(np.empty((rows, layer.n_inputs + int(self.matrix[l])), dtype))
+            self.Z.append(np.empty((rows, width), dtype))
+            self.D.append(np.empty((rows, width), dtype))
+            self.F.append(np.empty((rows, layer.n_inputs), dtype))
+        self.gradient = empty + [np.empty(w.shape, dtype) for w in layers[1:]]
+        self.grams = empty + [np.empty((w.shape[1],) * 2, dtype) for w in layers[1:]]
+        self.sizes = np.zeros(network.depth + 1)
+        self.correct, self.with_grams = 0.0, False
+        self.weight: np.ndarray | None = None
+
+    def _biases(self) -> list[bool]:
+        return [self.network.has_bias(l) for l in range(1, self.network.depth + 1)]
+
+    def run(
+        self,
+        samples: Samples,
+        index: np.ndarray,
+        loss: Loss,
+        rows: slice,
+        losses: np.ndarray,
+        *,
+        squared: bool,
+        grams: bool,
+    ) -> None:
+        """Walk over the samples of the indices, whose targets are the rows of `loss`."""
+        self.count, self.with_grams = len(index), grams
+        self.weight = None if loss.sample_weight is None else loss.sample_weight[rows]
+        for l, is_matrix in enumerate(self.matrix[1:], 1):
+            if not is_matrix:
+                self.kernels[l][...] = self.layers[l][:, :-1]
+        S = self.S[1][: self.count]
+        samples.gather(index, S, self.ones[1] if self.matrix[1] else None)
+        delta = self.forward(Seen(self.network.layer(1), S))
+        self.correct = loss.batch_gradient(delta, rows, losses, squared)
+        self.backward(delta)
+
+    def outputs(self, l: int, seen: Seen) -> np.ndarray:
+        """Return memory for the outputs."""
+        return self.Z[l][: self.count]
+
+    def shift(self, l: int, Z: np.ndarray) -> None:
+        """Add the bias where it is no column of the product."""
+        if not self.matrix[l]:
+            self.network.layer(l).add_bias(Z, np.ascontiguousarray(self.layers[l][:, -1]))
+
+    def features(self, l: int, Z: np.ndarray) -> np.ndarray:
+        """Write what layer l+1 sees to its memory, with the ones that it may want."""
+        feature, S, D = (
+            self.network.features[l],
+            self.S[l + 1][: self.count],
+            self.D[l][: self.count],
+        )
+        if self.spare[l]:
+            feature.forward_with_derivative(Z, S, D)
+            D[:, -1] = 0.0
+        elif not self.matrix[l + 1]:
+            feature.forward_with_derivative(Z, S, D)
+            return S
+        else:
+            F = self.F[l + 1][: self.count]
+            feature.forward_with_derivative(Z, F, D)
+            S[:, :-1] = F
+        S[:, -1] = self.ones[l + 1]
+        return S
+
+    def cotangents(self, l: int, delta: np.ndarray) -> np.ndarray:
+        """Return memory that is used up: of the outputs below, or of what the layer has seen."""
+        if self.spare[l - 1]:
+            return self.Z[l - 1][: self.count]
+        return (self.S if self.matrix[l] else self.F)[l][: self.count]
+
+    def pull_back(self, l: int, G: np.ndarray) -> np.ndarray:
+        """Return the derivative in the outputs of layer l, in their memory."""
+        feature, D, Z = self.network.features[l], self.D[l][: self.count], self.Z[l][: self.count]
+        if not self.spare[l] and self.matrix[l + 1]:
+            F = self.F[l + 1][: self.count]
+            F[...] = G[:, :-1]
+            G = F
+        return feature.pull_back(G, D, Z)
+
+    def visit(self, l: int, delta: np.ndarray) -> None:
+        """Form size, gradient and, if asked for, Gram matrix."""
+        layer, S, out = self.network.layer(l), self.S[l][: self.count], self.gradient[l]
+        self.sizes[l] = np.vdot(delta, delta)
+        if self.matrix[l]:
+            layer.correlation(delta, S, out)
+        else:
+            # The kernels are needed below: their gradient goes by another way.
+            out[:, :-1] = layer.correlation(
+                delta, S, self.ws.array(f"G {l}", layer.weight_shape, S.dtype)
+            )
+            out[:, -1] = layer.bias_sum(delta) if self.ones[l] else 0.0
+        if self.with_grams and l in self.metrics:
+            self._gram(l, S, self.grams[l])
+
+    def _gram(self, l: int, S: np.ndarray, out: np.ndarray) -> None:
+        """Write the weighted Gram matrix of what layer l sees, with a one, to `out`."""
+        layer, weight = self.network.layer(l), self.weight
+        if self.matrix[l]:
+            np.dot(S.T, S if weight is None else S * weight[:, None], out=out)
+            return
+        rooted, total = S, float(len(S))
+        if weight is not None:
+            total = float(np.sum(weight, dtype=np.float64))
+            S, rooted = S * weight[:, None], S * np.sqrt(weight)[:, None]
+        p = layer.weight_shape[1]
+        out[:-1, :-1] = layer.gram(rooted, self.ws.array(f"gram {l}", (p, p), S.dtype))
+        # Sums over patches are linear in the images: one image, their sum, will do.
+        sums = layer.patch_sum(S.sum(axis=0, keepdims=True)) if self.ones[l] else 0.0
+        out[:-1, -1] = out[-1, :-1] = sums
+        out[-1, -1] = total * layer.n_positions
 
 
 class BatchPass:
@@ -75,8 +191,8 @@ class BatchPass:
     network : Network
         The chain of layers.
     layers : list of ndarray
-        The matrices ``W~_l``, read at every pass.
-    X : ndarray, shape (n, d)
+        The matrices ``W~_l``, of the shapes of `batch_shapes`, read at every pass.
+    samples : Samples
         All samples.
     batch_size : int
         Largest number of samples in a batch.
@@ -106,28 +222,27 @@ class BatchPass:
         self,
         network: Network,
         layers: list[np.ndarray],
-        X: np.ndarray,
+        samples: Samples,
         batch_size: int,
         team: Team,
         metrics: Sequence[int],
         *,
         squared: bool = False,
     ) -> None:
-        self.network, self.layers, self.X, self.team = network, layers, X, team
+        self.layers, self.samples, self.team = layers, samples, team
         self.squared = squared
         self.metrics = frozenset(metrics)
-        shapes = [(w.shape[0], w.shape[1]) for w in layers[1:]]
         work = batch_size * sum(
-            rows * columns * layer.n_positions
-            for (rows, columns), layer in zip(shapes, network.layers, strict=True)
+            w.shape[0] * w.shape[1] * layer.n_positions
+            for w, layer in zip(layers[1:], network.layers, strict=True)
         )
         count = 2 if work >= _WORTH_SPLITTING and batch_size >= 2 else 1
         rows = -(-batch_size // count)
-        self._pieces = [_Piece(network, rows, shapes, X.dtype) for _ in range(count)]
+        self._pieces = [_Piece(network, layers, rows, self.metrics) for _ in range(count)]
         self._numbers = [slice(i, i + 1) for i in range(count)]
         self.gradient = self._pieces[0].gradient
         self.grams = self._pieces[0].grams
-        self.losses = np.zeros(len(X), X.dtype)
+        self.losses = np.zeros(len(samples), samples.dtype)
         self.sizes = np.zeros(network.depth + 1)
         self.correct = 0.0
 
@@ -145,7 +260,15 @@ class BatchPass:
         def task(number: slice, _: Workspace | None) -> None:
             first = min(rows.start + number.start * share, rows.stop)
             part = slice(first, min(first + share, rows.stop))
-            self._run(pieces[number.start], index, loss, part, grams)
+            pieces[number.start].run(
+                self.samples,
+                index[part],
+                loss,
+                part,
+                self.losses[part],
+                squared=self.squared,
+                grams=grams,
+            )
 
         if len(pieces) == 1:
             task(self._numbers[0], None)
@@ -154,26 +277,6 @@ class BatchPass:
         self.correct = sum(piece.correct for piece in pieces)
         self.sizes = sum((piece.sizes for piece in pieces[1:]), pieces[0].sizes)
         return self._reduce(grams)
-
-    def _run(self, piece: _Piece, index: np.ndarray, loss: Loss, rows: slice, grams: bool) -> None:
-        """Run over one piece."""
-        L, W, features = len(self.layers) - 1, self.layers, self.network.features
-        stages, count = piece.stages, rows.stop - rows.start
-        weight = None if loss.sample_weight is None else loss.sample_weight[rows]
-        stages[0].gather(self.X, index[rows])
-        for l in range(1, L):
-            stages[l - 1].product(W[l], count)
-            stages[l - 1].activate(features[l], stages[l], count)
-        delta = stages[L - 1].product(W[L], count)
-        piece.correct = loss.batch_gradient(delta, rows, self.losses[rows], self.squared)
-        for l in range(L, 0, -1):
-            stage = stages[l - 1]
-            piece.sizes[l] = np.vdot(delta, delta)
-            stage.gradient(delta, piece.gradient[l])
-            if grams and l in self.metrics:
-                stage.gram(count, weight, piece.grams[l])
-            if l > 1:
-                delta = stages[l - 2].back(features[l - 1], stage, delta, W[l])
 
     def _reduce(self, grams: bool) -> float:
         """Add the other pieces to the first, in order; return ``||gradient_1||^2``."""

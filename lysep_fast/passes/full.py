@@ -15,9 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from ..layers.seen import Seen
 from ..losses import Loss
-from ..network import Layer, Network
-from ..network.parameters import Parameters
+from ..network import Network
+from ..network.parameters import Parameters, parameter_shapes
+from ..network.walk import Walk
+from ..samples.kinds import Samples
 from ..threads.team import Team, Workspace, sample_blocks
 
 __all__ = [
@@ -37,25 +40,30 @@ class Batch:
 
     Attributes
     ----------
-    X : ndarray, shape (k, d)
-        Inputs, C-contiguous.
+    samples : Samples
+        The inputs of k samples.
     loss : Loss
         Loss bound to the k targets.
     blocks : list of slice
         Fixed sample blocks.
     """
 
-    X: np.ndarray
+    samples: Samples
     loss: Loss
     blocks: list[slice]
 
     @classmethod
-    def make(cls, X: np.ndarray, loss: Loss, network: Network) -> Batch:
+    def make(cls, samples: Samples, loss: Loss, network: Network) -> Batch:
         """Cut the samples into blocks that suit the network's widths."""
-        return cls(X, loss, sample_blocks(len(X), max(network.widths[1:]), X.itemsize))
+        width, itemsize = max(network.widths[1:]), samples.dtype.itemsize
+        return cls(samples, loss, sample_blocks(len(samples), width, itemsize))
 
     def __len__(self) -> int:
-        return len(self.X)
+        return len(self.samples)
+
+    def seen(self, network: Network, rows: slice, ws: Workspace) -> Seen:
+        """Return some rows as the first layer of a network sees them."""
+        return self.samples.seen_by(network.layer(1), rows, ws)
 
 
 @dataclass(frozen=True)
@@ -150,7 +158,7 @@ def evaluate(
     """Run a forward pass; write ``c_n |P - t|_1 / 2`` of the samples to `doubt` if it is given."""
 
     def task(rows: slice, ws: Workspace) -> tuple[float, ...]:
-        U = network.logits(batch.X[rows], W, b, ws)
+        U = Walk(network, W, b, ws).forward(batch.seen(network, rows, ws))
         return batch.loss.measure(U, rows, ws, None if doubt is None else doubt[rows])
 
     return Evaluation(*team.sum(task, batch.blocks))
@@ -165,7 +173,7 @@ def outputs_are_finite(
     """
 
     def task(rows: slice, ws: Workspace) -> tuple[float, ...]:
-        U = network.logits(batch.X[rows], W, b, ws)
+        U = Walk(network, W, b, ws).forward(batch.seen(network, rows, ws))
         return (float(U.size - np.count_nonzero(np.isfinite(U))),)
 
     return team.sum(task, batch.blocks)[0] == 0.0
@@ -203,74 +211,72 @@ def gradient_pass(
     GradientPass
         Sums in float64, the gradient in the dtype of the weights.
     """
-    L = network.depth
 
     def task(rows: slice, ws: Workspace) -> tuple[Any, ...]:
-        S, D, U = _forward(network, W, b, batch.X[rows], ws)
-        k, dtype = len(U), U.dtype
-        delta = U
-        sums: list[Any] = []
-        doubt = ws.array("doubt", (k,), dtype)
-        sums += batch.loss.measure_gradient(U, rows, ws, delta, doubt)
+        walk = _GradientWalk(network, W, b, ws, grams=grams)
+        delta = walk.forward(batch.seen(network, rows, ws))
+        doubt = ws.array("doubt", (len(delta),), delta.dtype)
+        sums: list[Any] = [*batch.loss.measure_gradient(delta, rows, ws, delta, doubt)]
         if doubt_out is not None:
             batch.loss.gradient_bound(delta, doubt, doubt_out[rows])
-        root = np.sqrt(doubt)
+        walk.root = np.sqrt(doubt)
         sums.append(float(np.sum(doubt, dtype=np.float64)))
-        for l in range(L, 0, -1):
-            layer = network.layer(l)
-            weight_gradient = ws.array(f"gradient {l}", layer.weight_shape, dtype)
-            sums += [
-                layer.correlation(delta, S[l - 1], weight_gradient),
-                layer.bias_sum(delta),
-                float(np.vdot(delta, delta)),
-            ]
-            if grams:
-                sums += _weighted_gram(layer, S[l - 1], root, ws, l)
-            if l > 1:
-                G = layer.adjoint(delta, W[l], ws.array(f"G {l % 2}", S[l - 1].shape, dtype))
-                lower = ws.array(f"delta {l % 2}", D[l - 1].shape, dtype)
-                delta = network.features[l - 1].pull_back(G, D[l - 1], lower)
-        return tuple(sums)
+        walk.backward(delta)
+        return (*sums, *walk.sums)
 
     return _collect(network, W[1].dtype, team.sum(task, batch.blocks), grams)
 
 
-def _forward(
-    network: Network, W: list[np.ndarray], b: list[np.ndarray], X: np.ndarray, ws: Workspace
-) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-    """Return features, activation derivatives and logits of one block."""
-    S, D = [X], [X]
-    for l in range(1, network.depth + 1):
-        layer = network.layer(l)
-        Z = ws.array("Z", (len(X), layer.n_outputs), X.dtype)
-        layer.apply(S[-1], W[l], Z)
-        if network.has_bias(l):
-            layer.add_bias(Z, b[l])
-        if l < network.depth:
-            S.append(ws.array(f"S {l}", (len(X), network.layer(l + 1).n_inputs), X.dtype))
-            D.append(ws.array(f"D {l}", Z.shape, X.dtype))
-            network.features[l].forward_with_derivative(Z, S[l], D[l])
-    return S, D, Z
+class _GradientWalk(Walk):
+    """A walk that keeps what the layers see, and sums gradients and Gram matrices on its way back.
 
-
-def _weighted_gram(
-    layer: Layer, S: np.ndarray, root: np.ndarray, ws: Workspace, l: int
-) -> list[np.ndarray]:
-    """Return the Gram matrix of the rows of S times `root`, and their weighted sum.
-
-    For a convolution the rows are the patches at all positions.
+    ``root`` is the root of the samples' weights in the Gram matrices.
     """
-    p = layer.weight_shape[1]
-    T = np.multiply(S, root[:, None], out=ws.array("T", S.shape, S.dtype))
-    gram = layer.gram(T, ws.array(f"gram {l}", (p, p), S.dtype))
-    # Sums over patches are linear in the images: one weighted sum of images will do.
-    return [gram, layer.patch_sum(np.dot(root, T)[None, :])]
+
+    def __init__(self, *given: Any, grams: bool) -> None:
+        super().__init__(*given)
+        self.grams, self.root = grams, np.empty(0)
+        self.sums: list[Any] = []
+        self.seen: dict[int, Seen] = {}
+        self.D: dict[int, np.ndarray] = {}
+
+    def outputs(self, l: int, seen: Seen) -> np.ndarray:
+        self.seen[l] = seen
+        return self.ws.array("Z", (len(seen), self.network.layer(l).n_outputs), seen.dtype)
+
+    def features(self, l: int, Z: np.ndarray) -> np.ndarray:
+        width = self.network.layer(l + 1).n_inputs
+        S = self.ws.array(f"S {l}", (len(Z), width), Z.dtype)
+        self.D[l] = self.ws.array(f"D {l}", Z.shape, Z.dtype)
+        self.network.features[l].forward_with_derivative(Z, S, self.D[l])
+        return S
+
+    def cotangents(self, l: int, delta: np.ndarray) -> np.ndarray:
+        shape = (len(delta), self.network.layer(l).n_inputs)
+        return self.ws.array(f"G {l % 2}", shape, delta.dtype)
+
+    def pull_back(self, l: int, G: np.ndarray) -> np.ndarray:
+        delta = self.ws.array(f"delta {l % 2}", self.D[l].shape, G.dtype)
+        return self.network.features[l].pull_back(G, self.D[l], delta)
+
+    def visit(self, l: int, delta: np.ndarray) -> None:
+        layer, seen = self.network.layer(l), self.seen[l]
+        gradient = self.ws.array(f"gradient {l}", layer.weight_shape, delta.dtype)
+        self.sums += [
+            seen.correlation(delta, gradient),
+            layer.bias_sum(delta),
+            float(np.vdot(delta, delta)),
+        ]
+        if self.grams:
+            p, rooted = layer.weight_shape[1], seen.scaled(self.root, self.ws, "T")
+            gram = rooted.gram(self.ws.array(f"gram {l}", (p, p), delta.dtype))
+            self.sums += [gram, rooted.weighted_sum(self.root)]
 
 
 def _collect(network: Network, dtype: Any, sums: list[Any], grams: bool) -> GradientPass:
     """Sort the sums of a gradient pass into their places."""
     L, width = network.depth, 5 if grams else 3
-    gradient = Parameters(network, np.empty(Parameters.size(network), dtype))
+    gradient = Parameters.zeros(parameter_shapes(network), dtype)
     sizes = np.zeros(L + 1)
     matrices = [np.empty((0, 0))] * (L + 1) if grams else []
     evaluation, weight = Evaluation(*sums[:4]), sums[4]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..network import INITIALISATIONS, Layer, Network
+from ..network.walk import Walk
+from ..samples.kinds import Samples
 from ..threads.team import Workspace
 
 __all__ = ["INIT_CHOICES", "forward_normalisation", "initial_weights"]
@@ -17,7 +19,7 @@ _MAX_ENTRIES = 1 << 22
 
 def initial_weights(
     network: Network,
-    X: np.ndarray,
+    samples: Samples,
     rng: np.random.Generator,
     scheme: str,
     sample_weight: np.ndarray | None = None,
@@ -28,7 +30,7 @@ def initial_weights(
     ----------
     network : Network
         The chain of layers.
-    X : ndarray, shape (n, d)
+    samples : Samples
         Inputs, used by the normalised schemes only.
     rng : numpy.random.Generator
         Source of randomness; advanced by the call.
@@ -41,13 +43,13 @@ def initial_weights(
         Weights of the samples in the normalised schemes.
     """
     if not scheme.startswith("normalised"):
-        return network.initial_weights(rng, X.dtype, scheme)
-    W, b = network.initial_weights(rng, X.dtype, "orthogonal")
+        return network.initial_weights(rng, samples.dtype, scheme)
+    W, b = network.initial_weights(rng, samples.dtype, "orthogonal")
     if scheme.endswith("small"):
         spread, offset = 0.3, 0.5
     else:
         spread = offset = 1.0 if network.depth <= 4 else 0.8
-    forward_normalisation(network, W, b, X, rng, sample_weight, spread=spread, offset=offset)
+    forward_normalisation(network, W, b, samples, rng, sample_weight, spread=spread, offset=offset)
     return W, b
 
 
@@ -55,7 +57,7 @@ def forward_normalisation(
     network: Network,
     W: list[np.ndarray],
     b: list[np.ndarray],
-    X: np.ndarray,
+    samples: Samples,
     rng: np.random.Generator,
     sample_weight: np.ndarray | None = None,
     *,
@@ -76,7 +78,7 @@ def forward_normalisation(
         The chain of layers.
     W, b : list of ndarray
         Initial weights and biases; index 0 unused.
-    X : ndarray, shape (n, d)
+    samples : Samples
         Inputs; at most `max_samples` of them, drawn without replacement, are used.
     rng : numpy.random.Generator
         Source of the sample and the offsets.
@@ -86,29 +88,41 @@ def forward_normalisation(
         See above.
     """
     max_samples = min(max_samples, max(256, _MAX_ENTRIES // max(network.widths[1:])))
-    if len(X) > max_samples:
-        chosen = np.sort(rng.choice(len(X), max_samples, replace=False))
-        X, sample_weight = X[chosen], None if sample_weight is None else sample_weight[chosen]
+    if len(samples) > max_samples:
+        chosen = np.sort(rng.choice(len(samples), max_samples, replace=False))
+        samples = samples.take(chosen)
+        sample_weight = None if sample_weight is None else sample_weight[chosen]
     if sample_weight is None:
-        share = np.full(len(X), 1.0 / len(X))
+        share = np.full(len(samples), 1.0 / len(samples))
     else:
         share = sample_weight / np.sum(sample_weight, dtype=np.float64)
-    S, ws = X, Workspace()
-    for l in range(1, network.depth):
-        layer = network.layer(l)
-        Z = np.empty((len(S), layer.n_outputs), X.dtype)
-        layer.apply(S, W[l], Z)
-        mean = _over_positions(share @ Z, layer)
+    walk = _Normalising(network, W, b, Workspace())
+    walk.share, walk.rng, walk.spread, walk.offset = share, rng, spread, offset
+    if network.depth > 1:
+        walk.forward(
+            samples.seen_by(network.layer(1), slice(0, len(samples)), walk.ws), network.depth - 1
+        )
+
+
+class _Normalising(Walk):
+    """A walk that scales and shifts every layer's outputs, and its weights and bias with them."""
+
+    share: np.ndarray
+    rng: np.random.Generator
+    spread: float
+    offset: float
+
+    def shift(self, l: int, Z: np.ndarray) -> None:
+        layer, W, b = self.network.layer(l), self.W[l], self.b[l]
+        mean = _over_positions(self.share @ Z, layer)
         spare = np.square(Z - np.repeat(mean, layer.n_positions))
-        deviation = np.sqrt(_over_positions(share @ spare, layer))
+        deviation = np.sqrt(_over_positions(self.share @ spare, layer))
         # A neuron that does not vary over the data keeps its weights: only its mean is set.
-        scale = np.where(deviation > 1e-12, spread / np.maximum(deviation, 1e-12), 1.0)
-        shift = rng.uniform(-offset, offset, len(mean)) - scale * mean
-        W[l] *= scale[:, None].astype(X.dtype)
-        b[l][:] = shift
-        Z *= np.repeat(scale, layer.n_positions).astype(X.dtype)
-        layer.add_bias(Z, b[l])
-        S = network.feature(l, Z, ws, f"S {l % 2}")
+        scale = np.where(deviation > 1e-12, self.spread / np.maximum(deviation, 1e-12), 1.0)
+        W *= scale[:, None].astype(Z.dtype)
+        b[:] = self.rng.uniform(-self.offset, self.offset, len(mean)) - scale * mean
+        Z *= np.repeat(scale, layer.n_positions).astype(Z.dtype)
+        layer.add_bias(Z, b)
 
 
 def _over_positions(columns: np.ndarray, layer: Layer) -> np.ndarray:

@@ -23,8 +23,9 @@ import numpy as np
 from ..container.stateful import Stateful
 from ..metrics.averaging import early_mean_weight
 from ..metrics.layers import MovingMetric, measured_weights
+from ..network.parameters import Parameters
 from ..objective import Problem
-from ..passes.batch import BatchPass, homogeneous_views, pack_homogeneous, unpack_homogeneous
+from ..passes.batch import BatchPass, batch_shapes
 from ..passes.full import Evaluation, EvaluationMean
 from ..report import Step
 from ..samples.subsets import Subsets
@@ -94,7 +95,7 @@ class MeasuredSweeps(Stateful):
 
     def start(self, problem: Problem, state: State) -> None:
         """Lay out the memory of a run."""
-        network, dtype = problem.network, problem.X.dtype
+        network, dtype = problem.network, problem.samples.dtype
         self.subsets = Subsets(
             problem.n_samples,
             self.batch_size,
@@ -104,9 +105,9 @@ class MeasuredSweeps(Stateful):
         )
         self.size = self.subsets.size
         self.sweeps = self.report_every or self.subsets.sweeps_of_a_pass()
-        self.theta, self.layers = pack_homogeneous(network, state.W, state.b)
-        shapes = [(w.shape[0], w.shape[1]) for w in self.layers[1:]]
-        self.velocity = homogeneous_views(np.zeros_like(self.theta), shapes)
+        self.parameters = Parameters.pack(batch_shapes(network), state.W, state.b)
+        self.theta, self.layers = self.parameters.theta, self.parameters.layers
+        self.velocity = self.parameters.like(np.zeros_like(self.theta)).layers
         self.metrics = {
             l: MovingMetric(
                 layer.weight_shape[1] + 1,
@@ -121,7 +122,7 @@ class MeasuredSweeps(Stateful):
         self.batch_pass = BatchPass(
             network,
             self.layers,
-            problem.X,
+            problem.samples,
             self.size,
             problem.team,
             list(self.metrics),
@@ -146,7 +147,7 @@ class MeasuredSweeps(Stateful):
             self.batch_pass(self.subsets.order, self.loss, self.subsets.rows, grams=True)
             mean.add(*self._seen(self.subsets.rows))
             self._move()
-        unpack_homogeneous(self.layers, state.W, state.b)
+        self.parameters.unpack(state.W, state.b)
         self.evaluation = mean.total()
         return [Step("theta", 1.0, float(self.sweeps), "cholesky")]
 

@@ -23,14 +23,14 @@ import numpy as np
 
 from ..container.stateful import Stateful
 from ..kernels.batch import heavy_ball_into
-from ..layers import Convolution
 from ..losses import Loss
 from ..metrics.averaging import MovingAverage
 from ..metrics.layers import MovingMetric
 from ..metrics.trust_region import trust_factor
 from ..network import Network
+from ..network.parameters import Parameters
 from ..objective import Problem
-from ..passes.batch import BatchPass, homogeneous_views, pack_homogeneous, unpack_homogeneous
+from ..passes.batch import BatchPass, batch_shapes
 from ..passes.full import Evaluation
 from ..report import Step
 from ..state import State
@@ -143,7 +143,7 @@ class MiniBatch(Stateful):
     def start(self, problem: Problem, state: State) -> None:
         """Lay out the batches and the memory of a run."""
         network, n = problem.network, problem.n_samples
-        convolutional = isinstance(network.layer(1), Convolution)
+        convolutional = network.layer(1).shares_weights
         size = self.batch_size or _default_batch_size(n, 64 if convolutional else 128)
         if size > n:
             raise ValueError(
@@ -152,19 +152,19 @@ class MiniBatch(Stateful):
             )
         self.batches = _even_batches(n, size)
         largest = max(rows.stop - rows.start for rows in self.batches)
-        self.theta, self.layers = pack_homogeneous(network, state.W, state.b)
-        shapes = [(w.shape[0], w.shape[1]) for w in self.layers[1:]]
-        self.velocity = homogeneous_views(np.zeros_like(self.theta), shapes)
-        self.direction = homogeneous_views(np.zeros_like(self.theta), shapes)
+        self.parameters = Parameters.pack(batch_shapes(network), state.W, state.b)
+        self.theta, self.layers = self.parameters.theta, self.parameters.layers
+        self.velocity = self.parameters.like(np.zeros_like(self.theta)).layers
+        self.direction = self.parameters.like(np.zeros_like(self.theta)).layers
         averaging = self.averaging
         if averaging is None:
             horizon = len(self.batches) / (4 if convolutional else 1)
             averaging = 1.0 - 1.0 / float(np.clip(horizon, 50, 1000))
         self.average = MovingAverage(self.theta, averaging, self.average_period)
-        self.averaged = homogeneous_views(self.average.value, shapes)
-        self.metrics = self._metrics(network, problem.X.dtype)
+        self.averaged = self.parameters.like(self.average.value)
+        self.metrics = self._metrics(network, problem.samples.dtype)
         self.batch_pass = BatchPass(
-            network, self.layers, problem.X, largest, problem.team, list(self.metrics)
+            network, self.layers, problem.samples, largest, problem.team, list(self.metrics)
         )
         self.positions = [0, *(layer.n_positions for layer in network.layers)]
         self.shares = [0.0, *(float(q) ** -self.position_power for q in self.positions[1:])]
@@ -181,7 +181,7 @@ class MiniBatch(Stateful):
         """Return the metric of every layer except a dense one on raw inputs."""
         metrics = {}
         for l, layer in enumerate(network.layers, 1):
-            if l > 1 or isinstance(layer, Convolution):
+            if l > 1 or layer.shares_weights:
                 p = layer.weight_shape[1]
                 metrics[l] = MovingMetric(
                     p + 1,
@@ -218,7 +218,7 @@ class MiniBatch(Stateful):
         for rows in self.batches:
             factor = self._batch_step(order, loss, rows, problem.alpha)
             shortest, correct = min(shortest, factor), correct + self.batch_pass.correct
-        unpack_homogeneous(self.averaged, state.W, state.b)
+        self.averaged.unpack(state.W, state.b)
         if self.running:
             self.evaluation = Evaluation(*loss.reported(self.batch_pass.losses), correct)
         return [Step("theta", shortest, float(len(self.batches)), "mini-batch")]
@@ -281,11 +281,11 @@ def _mean_square(problem: Problem) -> float:
     weight = problem.loss.sample_weight
     bias = float(problem.network.has_bias(1))
 
-    def task(rows: slice, _: Workspace) -> tuple[float]:
-        squares = np.einsum("ij,ij->i", problem.X[rows], problem.X[rows])
+    def task(rows: slice, ws: Workspace) -> tuple[float]:
+        squares = problem.batch.seen(problem.network, rows, ws).row_squares()
         if weight is not None:
             squares *= weight[rows]
         return (float(np.sum(squares, dtype=np.float64)),)
 
     (total,) = problem.team.sum(task, problem.blocks)
-    return (total / problem.n_samples + bias) / (problem.X.shape[1] + bias) or 1.0
+    return (total / problem.n_samples + bias) / (problem.samples.n_features + bias) or 1.0

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..network.parameters import Parameters
 from ..objective import Problem
-from ..passes.batch import pack_homogeneous, unpack_homogeneous
 from ..report import Step
 from ..state import State
 from .mini_batch import MiniBatch
@@ -70,7 +70,7 @@ class OnlineMiniBatch(MiniBatch):
         self.average.value[:] = self.theta
         W, b = ([a.copy() for a in arrays] for arrays in (memory.W, memory.b))
         problem.loss.prepare(W, b)
-        self.theta[:] = pack_homogeneous(problem.network, W, b)[0]
+        self.theta[:] = Parameters.pack(self.parameters.shapes, W, b).theta
         for own, left in zip(self.velocity, memory.velocity, strict=True):
             own[:] = left
         self.velocity[-1] *= self.theta.dtype.type(memory.unit / problem.loss.unit)
@@ -84,7 +84,7 @@ class OnlineMiniBatch(MiniBatch):
         """Do one epoch in place, and remember where it ended."""
         steps = super().step(problem, state)
         W, b = ([np.empty_like(a) for a in arrays] for arrays in (state.W, state.b))
-        unpack_homogeneous(self.layers, W, b)
+        self.parameters.unpack(W, b)
         problem.loss.restore(W, b)
         self.memory = Memory(
             W,

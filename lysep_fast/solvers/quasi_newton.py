@@ -20,7 +20,7 @@ import numpy as np
 from ..container.stateful import Stateful
 from ..linalg.limited_memory import LimitedMemory
 from ..metrics.layers import LayerMetric, measured_weights
-from ..network.parameters import Parameters
+from ..network.parameters import Parameters, parameter_shapes
 from ..objective import Problem
 from ..passes.full import Batch, Evaluation, GradientPass, evaluate, gradient_pass
 from ..report import Step
@@ -124,9 +124,9 @@ class QuasiNewton(Stateful):
         self.alpha = problem.alpha
         self.memory = LimitedMemory(self.history)
         self.damping = self.mu
-        self.parameters = Parameters.pack(problem.network, state.W, state.b)
+        self.parameters = Parameters.pack(parameter_shapes(problem.network), state.W, state.b)
         self.all = problem.batch
-        self.doubt = np.empty(n, problem.X.dtype)
+        self.doubt = np.empty(n, problem.samples.dtype)
         self.point: _Point | None = None
         self.evaluation = self._evaluate(problem, state)
         self.objective = self._objective(self.evaluation)
@@ -145,7 +145,7 @@ class QuasiNewton(Stateful):
         """Take over a state after `start`; the first step repeats the pass at its origin."""
         self.chosen = None
         self.load_state_dict(found)
-        self.parameters = Parameters.pack(problem.network, state.W, state.b)
+        self.parameters = Parameters.pack(parameter_shapes(problem.network), state.W, state.b)
         self.batch = self.all
         self._choose(problem, self.chosen, self.scale)
         self.point = None
@@ -226,11 +226,9 @@ class QuasiNewton(Stateful):
         return best, trials
 
     def _direction(self, problem: Problem, origin: _Point, metric: LayerMetric) -> np.ndarray:
-        network = problem.network
-
         def apply_inverse(vector: np.ndarray) -> np.ndarray:
-            out = Parameters(network, np.empty_like(vector))
-            metric.apply_inverse(Parameters(network, vector), out)
+            out = self.parameters.like(np.empty_like(vector))
+            metric.apply_inverse(self.parameters.like(vector), out)
             return out.theta
 
         gradient = self._gradient(origin)
@@ -243,7 +241,8 @@ class QuasiNewton(Stateful):
     def _metric(self, problem: Problem, measured: GradientPass) -> LayerMetric:
         weight = max(measured.gram_weight, np.finfo(float).tiny)
         grams = [gram / weight for gram in measured.grams]
-        return LayerMetric(grams, measured_weights(measured.sizes), self.damping)
+        biases = [problem.network.has_bias(l) for l in range(len(grams))]
+        return LayerMetric(grams, measured_weights(measured.sizes), self.damping, biases)
 
     def _measure(self, problem: Problem, state: State, theta: np.ndarray) -> _Point:
         """Run a gradient pass over the working set at `theta`."""
@@ -294,8 +293,8 @@ class QuasiNewton(Stateful):
         if chosen is None:
             self.batch = self.all
         else:
-            X = np.ascontiguousarray(problem.X[chosen])
-            self.batch = Batch.make(X, problem.loss.take(chosen), problem.network)
+            samples = problem.samples.take(chosen)
+            self.batch = Batch.make(samples, problem.loss.take(chosen), problem.network)
         if self.batch is not former:
             self.point = None
 

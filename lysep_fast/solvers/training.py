@@ -53,8 +53,7 @@ class NetworkTraining:
             self.result.W, self.result.b, auxiliaries=self.solver.auxiliaries
         )
         self.solver.start(self.problem, self.state)
-        X = self.problem.X
-        self._input_size = max(float(np.max(X)), -float(np.min(X)))
+        self._input_size = self.problem.samples.largest()
 
     def step(self) -> Sequence[Step]:
         """Do one iteration of the solver."""

@@ -1,0 +1,131 @@
+"""The inputs of a training as one object: arrays in memory, and memory maps.
+
+Whoever needs inputs asks here: for the rows of a block as a layer sees them, for some of the
+samples, for a batch gathered into memory of its own, for the spread of the columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..kernels.batch import gather_into
+from ..layers.seen import Seen
+from ..threads.team import Workspace
+
+__all__ = ["ArraySamples", "MappedSamples", "Samples", "as_samples"]
+
+
+class Samples:
+    """Inputs of n samples with d columns each, which nobody writes to.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, d)
+        C-contiguous float64 or float32, in memory or mapped.
+    """
+
+    def __init__(self, X: np.ndarray) -> None:
+        self.X = X
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns d."""
+        return int(self.X.shape[1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype that a training computes in."""
+        return self.X.dtype
+
+    def rows(self, rows: slice | np.ndarray, ws: Workspace) -> np.ndarray:
+        """Return some rows as an array that is valid until the next call with the workspace."""
+        raise NotImplementedError
+
+    def take(self, index: np.ndarray) -> Samples:
+        """Return some of the samples as inputs of their own, in the order of the indices."""
+        raise NotImplementedError
+
+    def seen_by(self, layer: Any, rows: slice | np.ndarray, ws: Workspace) -> Seen:
+        """Return some rows as the first layer sees them."""
+        return Seen(layer, self.rows(rows, ws))
+
+    def gather(self, index: np.ndarray, out: np.ndarray, one: float | None) -> None:
+        """Write the rows of the indices to `out`, and `one` to its last column unless None."""
+        if one is None:
+            np.take(self.X, index, axis=0, out=out, mode="clip")
+        else:
+            gather_into(self.X, index, out, one)
+
+    def largest(self) -> float:
+        """Return the largest absolute value."""
+        return max(float(np.max(self.X)), -float(np.min(self.X)))
+
+
+class ArraySamples(Samples):
+    """Inputs in memory: blocks of rows are views, and taking some copies them."""
+
+    def rows(self, rows: slice | np.ndarray, ws: Workspace) -> np.ndarray:
+        """Return some rows, a view for a slice."""
+        return self.X[rows]
+
+    def take(self, index: np.ndarray) -> ArraySamples:
+        """Return copies of some of the samples."""
+        return ArraySamples(np.ascontiguousarray(self.X[index]))
+
+
+class MappedSamples(Samples):
+    """Inputs in a memory-mapped file, of which a block at a time comes into memory.
+
+    Parameters
+    ----------
+    X : ndarray, shape (N, d)
+        The map, C-contiguous.
+    index : ndarray of int, shape (n,), optional
+        Which of its rows are the samples; default all of them.
+    """
+
+    def __init__(self, X: np.ndarray, index: np.ndarray | None = None) -> None:
+        super().__init__(X)
+        self.index = index
+
+    def __len__(self) -> int:
+        return len(self.X) if self.index is None else len(self.index)
+
+    def rows(self, rows: slice | np.ndarray, ws: Workspace) -> np.ndarray:
+        """Return some rows: a view of the map where they lie together, else workspace memory."""
+        if self.index is None and isinstance(rows, slice):
+            return self.X[rows]
+        chosen = self._places(rows)
+        out = ws.array("rows of the map", (len(chosen), self.X.shape[1]), self.dtype)
+        return np.take(self.X, chosen, axis=0, out=out, mode="clip")
+
+    def take(self, index: np.ndarray) -> MappedSamples:
+        """Return some of the samples; they stay where they are, in the file."""
+        return MappedSamples(self.X, self._places(index))
+
+    def gather(self, index: np.ndarray, out: np.ndarray, one: float | None) -> None:
+        """Write the rows of the indices to `out`, and `one` to its last column unless None."""
+        super().gather(self._places(index), out, one)
+
+    def largest(self) -> float:
+        """Return the largest absolute value in the file, of samples that were not taken too."""
+        return super().largest()
+
+    def _places(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Return the rows of the file that are these samples."""
+        if self.index is not None:
+            return self.index[rows]
+        return np.arange(len(self.X))[rows] if isinstance(rows, slice) else rows
+
+
+def as_samples(X: np.ndarray) -> Samples:
+    """Return checked inputs as samples, mapped if their memory is that of a mapped file."""
+    owner: Any = X
+    while owner is not None and not isinstance(owner, np.memmap):
+        owner = getattr(owner, "base", None)
+    return ArraySamples(X) if owner is None else MappedSamples(X)
