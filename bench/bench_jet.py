@@ -23,7 +23,8 @@ from lysep_fast.features.jet import Jet
 from lysep_fast.pde import Box, Operator, Problem
 from lysep_fast.pde.jets import Hidden, JetNetwork
 from lysep_fast.pde.output import fit_output
-from lysep_fast.threads.team import Team, Workspace, sample_blocks
+from lysep_fast.threads.blocks import sample_blocks
+from lysep_fast.threads.team import Team, Workspace
 
 try:
     import torch

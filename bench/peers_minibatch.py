@@ -28,7 +28,8 @@ from lysep_fast.network import Network
 from lysep_fast.passes.normalise import initial_weights
 from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.solvers import make_solver
-from lysep_fast.threads.team import Team, sample_blocks
+from lysep_fast.threads.blocks import sample_blocks
+from lysep_fast.threads.team import Team
 
 __all__ = [
     "FrozenSetting",

@@ -28,6 +28,9 @@ from .validation import check_choice, check_integer
 __all__ = ["Checkpoints", "digest", "solver_settings"]
 
 _KIND = "checkpoint"
+# Raised when the same arguments give other bits, or the state has other parts: 2 since sums over
+# samples follow a fixed binary tree.
+_STATE_VERSION = 2
 _START = "start"
 _DIGEST = "sha256:"
 
@@ -120,6 +123,7 @@ class Checkpoints:
             return
         complete = {
             "version of lysep_fast": __version__,
+            "version of the state": _STATE_VERSION,
             "random generator": type(rng.bit_generator).__name__,
             **settings(),
         }

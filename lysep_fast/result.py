@@ -17,7 +17,8 @@ from .network.walk import Walk
 from .report import HistoryTable, Step
 from .samples.images import rows_like
 from .samples.kinds import as_samples
-from .threads.team import Team, Workspace, sample_blocks
+from .threads.blocks import sample_blocks
+from .threads.team import Team, Workspace
 from .validation import check_inputs
 
 __all__ = ["HistoryRow", "Result", "Status"]

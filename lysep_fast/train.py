@@ -289,7 +289,7 @@ def train(
             bound.prepare(W, b)
         else:
             init = init or choose_init(method, X.shape[1], loss)
-            W, b = initial_weights(network, samples, rng, init, bound.sample_weight)
+            W, b = initial_weights(network, samples, rng, init, bound.sample_weight, team=team)
         result = Result(network, W, b, n_threads=n_threads, loss=loss, flat=targets.flat)
         problem = Problem(
             network,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .kernels.activation import ACTIVATION_CODES
-from .threads.team import available_cpus
+from .threads.team import ALONE, available_cpus
 
 __all__ = [
     "check_activation",
@@ -220,7 +220,7 @@ def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
         raise ValueError(f"sample_weight must be finite and not negative, got {bad}")
     if not np.any(weights > 0.0):
         raise ValueError("sample_weight must hold a positive weight, got zeros only")
-    return (weights * (n_samples / np.sum(weights))).astype(X.dtype, copy=False)
+    return (weights * (n_samples / ALONE.total(weights))).astype(X.dtype, copy=False)
 
 
 def check_widths(hidden_layer_sizes: Any) -> tuple[int, ...]:

@@ -14,7 +14,8 @@ from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
 from lysep_fast.objective import Problem
 from lysep_fast.samples.kinds import ArraySamples
-from lysep_fast.threads.team import Team, row_blocks
+from lysep_fast.threads.blocks import row_blocks
+from lysep_fast.threads.team import Team
 
 #: Image (channels, height, width), output channels, hidden widths, and the other arguments of
 #: `Network.convolutional`.

@@ -30,7 +30,8 @@ from lysep_fast.objective import Problem, bound_constant
 from lysep_fast.report import Step
 from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.solvers import Alternating
-from lysep_fast.threads.team import Team, row_blocks
+from lysep_fast.threads.blocks import row_blocks
+from lysep_fast.threads.team import Team
 
 WIDTHS = (3, 4, 5, 4, 3)
 EVERYTHING = {"sample_weight": True, "alpha": 0.03, "label_smoothing": 0.1}

@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_info
 
 from lysep_fast import train
 from lysep_fast.kernels._jit import JIT_ENABLED
-from lysep_fast.threads.team import Team, Workspace, available_cpus, row_blocks, sample_blocks
+from lysep_fast.threads.blocks import Blocks, row_blocks, sample_blocks
+from lysep_fast.threads.team import Team, Workspace, available_cpus
 
 
 def blas_threads():
@@ -28,6 +29,89 @@ def test_sample_blocks_cover_every_row_once_and_in_order(n, width, itemsize):
     assert blocks[-1].stop == n
     assert all(a.stop == b.start for a, b in itertools.pairwise(blocks))
     assert all(0 < block.stop - block.start <= 2048 for block in blocks)
+
+
+@settings(deadline=None)
+@given(n=st.integers(1, 10**6), width=st.integers(1, 10**5), itemsize=st.sampled_from([4, 8]))
+def test_the_tree_of_sums_depends_on_the_number_of_samples_only(n, width, itemsize):
+    def borders(blocks):
+        return [(leaf[0].start, leaf[-1].stop) for leaf in blocks.leaves]
+
+    found = borders(sample_blocks(n, width, itemsize))
+    assert found == borders(sample_blocks(n, 1, 8))
+    assert len(found) <= 256
+    assert all(stop % 16 == 0 for _, stop in found[:-1])
+    if n >= 16 * 256:  # where rounding to whole vectors does not matter much
+        assert 0.4 < len(found) / 2 ** round(np.log2(len(found))) < 1.5
+
+
+@settings(deadline=None)
+@given(n=st.integers(1, 10**5), rows=st.integers(1, 10**5), most=st.integers(1, 10**4))
+def test_merged_blocks_are_those_of_a_higher_level(n, rows, most):
+    blocks = sample_blocks(n, 10, 8)
+    merged = blocks.merged(rows, most)
+    flat = list(merged)
+    assert (flat[0].start, flat[-1].stop) == (0, n)
+    assert all(a.stop == b.start for a, b in itertools.pairwise(flat))
+    assert all(block.stop - block.start <= most for block in flat)
+    first = merged.leaves[0]
+    assert len(merged.leaves) == 1 or first[-1].stop - first[0].start >= rows
+    starts = {leaf[0].start for leaf in blocks.leaves}
+    assert {leaf[0].start for leaf in merged.leaves} <= starts
+
+
+def tree_sum(values):
+    """Add neighbours, then neighbouring pairs, and so on: what a sum over blocks is."""
+    while len(values) > 1:
+        pairs = [values[i : i + 2] for i in range(0, len(values), 2)]
+        values = [pair[0] + pair[1] if len(pair) == 2 else pair[0] for pair in pairs]
+    return values[0]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 100])
+def test_sums_follow_the_binary_tree_to_the_last_bit(count, n_threads):
+    rng = np.random.default_rng(count)
+    values = rng.normal(size=(count, 3)) * 10.0 ** rng.integers(-8, 8, (count, 1))
+    rng.shuffle(order := list(range(count)))
+    waits = dict(zip(order, range(count), strict=True))
+
+    def task(rows, ws):
+        if n_threads > 1 and waits[rows.start] % 3 == 0:
+            threading.Event().wait(0.002)  # leaves become ready in another order
+        return values[rows.start], float(values[rows.start, 0])
+
+    with Team(n_threads) as team:
+        total, first = team.sum(task, row_blocks(count, 1))
+        joined = team.reduce(
+            lambda rows, ws: f"{rows.start}", row_blocks(count, 1), "({} {})".format
+        )
+    assert total.tobytes() == tree_sum(list(values)).tobytes()
+    assert first == tree_sum([float(v) for v in values[:, 0]])
+    wanted = [f"{i}" for i in range(count)]
+    while len(wanted) > 1:
+        pairs = [wanted[i : i + 2] for i in range(0, len(wanted), 2)]
+        wanted = ["({} {})".format(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
+    assert joined == wanted[0]
+
+
+def test_blocks_of_a_leaf_are_added_one_after_the_other():
+    values = np.random.default_rng(0).normal(size=5) * 10.0 ** np.arange(5)
+    blocks = Blocks([[slice(0, 1), slice(1, 2), slice(2, 3)], [slice(3, 4), slice(4, 5)]])
+    with Team(1) as team:
+        (total,) = team.sum(lambda rows, ws: (float(values[rows.start]),), blocks)
+    assert total == ((values[0] + values[1]) + values[2]) + (values[3] + values[4])
+    assert blocks == Blocks(blocks.leaves)
+    assert blocks != row_blocks(5, 1)
+    assert hash(blocks) == hash(row_blocks(5, 1))
+
+
+def test_an_error_in_combining_reaches_the_caller():
+    def combine(a, b):
+        raise ZeroDivisionError("here")
+
+    with Team(2) as team, pytest.raises(ZeroDivisionError, match="here"):
+        team.reduce(lambda rows, ws: rows.start, row_blocks(6, 1), combine)
 
 
 @pytest.mark.parametrize(("n", "rows", "count"), [(1, 5, 1), (5, 5, 1), (6, 5, 2), (14, 5, 3)])

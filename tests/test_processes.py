@@ -25,7 +25,8 @@ import lysep_fast
 from lysep_fast import pde, train
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.threads import blas
-from lysep_fast.threads.team import Team, row_blocks
+from lysep_fast.threads.blocks import row_blocks
+from lysep_fast.threads.team import Team
 
 ROOT = Path(lysep_fast.__file__).resolve().parents[1]
 TIMEOUT = 120.0

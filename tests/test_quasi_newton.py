@@ -29,7 +29,8 @@ from lysep_fast.passes.normalise import forward_normalisation, initial_weights
 from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.samples.working_set import doubtful_samples
 from lysep_fast.solvers import QuasiNewton
-from lysep_fast.threads.team import Team, row_blocks
+from lysep_fast.threads.blocks import row_blocks
+from lysep_fast.threads.team import Team
 
 WIDTHS = (3, 4, 5, 3)
 N = 23 if JIT_ENABLED else 7

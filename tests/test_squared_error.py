@@ -31,7 +31,8 @@ from lysep_fast.passes.batch import BatchPass, batch_shapes
 from lysep_fast.passes.full import evaluate, gradient_pass
 from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.solvers import Alternating
-from lysep_fast.threads.team import Team, Workspace, row_blocks
+from lysep_fast.threads.blocks import row_blocks
+from lysep_fast.threads.team import Team, Workspace
 
 WIDTHS = (3, 4, 5, 4, 2)
 DTYPES = [np.float64, np.float32]

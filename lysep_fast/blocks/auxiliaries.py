@@ -218,11 +218,11 @@ class Auxiliaries(Stateful):
 
                 return problem.team.sum(task, problem.blocks)
 
-            parts = problem.team.map(start, problem.blocks)
+            phi, shortest = problem.team.reduce(start, problem.blocks, _sum_and_minimum)
             search = backtrack(
                 lambda step: attempt(step, commit=False)[0],
-                sum(part[0] for part in parts),
-                min(part[1] for part in parts),
+                phi,
+                shortest,
                 self.shrink,
                 self.max_trials,
             )
@@ -251,6 +251,11 @@ class Auxiliaries(Stateful):
             return self.reach / (2.0 * nu * (1.0 + curvature))
         weight = problem.objective.weights(state.nu)[self.layer + 1]
         return np.full(curvature.shape[0], float(self.step) * weight)
+
+
+def _sum_and_minimum(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
+    """Combine two pairs: the sum of the first numbers, the smaller one of the second."""
+    return a[0] + b[0], min(a[1], b[1])
 
 
 class _Descent:

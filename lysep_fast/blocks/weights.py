@@ -27,7 +27,7 @@ from ..linalg.least_squares import (
 from ..objective import Problem
 from ..report import Step
 from ..state import State
-from ..threads.team import Workspace, row_blocks
+from ..threads.team import Workspace
 
 __all__ = ["BIAS_MODES", "DAMPING", "LayerWeights"]
 
@@ -231,23 +231,22 @@ class LayerWeights(Stateful):
             problem.loss.weigh(samples, rows, samples, root=True)
             return stacked
 
-        def task(group: slice, ws: Workspace) -> np.ndarray:
-            total = triangular_factor(stack(blocks[group.start], ws))
-            for rows in blocks[group][1:]:
-                total = triangular_factor(np.vstack([total, stack(rows, ws)]))
-            return total
+        def task(rows: slice, ws: Workspace) -> np.ndarray:
+            return triangular_factor(stack(rows, ws))
+
+        def combine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            return triangular_factor(np.vstack([a, b]))
 
         # Taller blocks than usual: each costs one more factor of p + m rows in the merge.
-        height = min(max(4 * (columns + m), problem.n_samples * positions // 16), 8192)
-        height = -(-height // positions)
-        blocks = row_blocks(problem.n_samples, height)
-        parts = problem.team.map(task, row_blocks(len(blocks), -(-len(blocks) // 16)))
+        height = max(4 * (columns + m), problem.n_samples * positions // 16)
+        blocks = problem.blocks.merged(-(-height // positions), -(-8192 // positions))
+        whole = problem.team.reduce(task, blocks, combine)
         below, root = np.zeros((p, columns + m)), np.sqrt(damping)
         # Taps that never see the image cost nothing in the Frobenius norm: their rows are zero.
         shift = np.divide(ridge, root, out=np.zeros(p), where=root > 0.0)
         below[:, :p] = np.diag(root)
         below[:, columns:] = -shift[:, None] * state.W[l].T
-        return merge_triangular([*parts, below], columns)
+        return merge_triangular([whole, below], columns)
 
     def _shift(
         self, problem: Problem, state: State, dW: np.ndarray, db: np.ndarray, commit: bool

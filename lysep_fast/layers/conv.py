@@ -60,7 +60,7 @@ class Convolution:
         If an argument is not a positive integer or the kernel does not fit into the image.
     """
 
-    is_matrix = False
+    is_matrix, has_gram, has_closed_form = False, True, True
     #: A row of W is used at every position of the image.
     shares_weights = True
 

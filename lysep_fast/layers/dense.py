@@ -35,6 +35,8 @@ class Dense:
     #: W is the matrix of the map: with a column of ones on the right of S, its bias is one more
     #: column of W.
     is_matrix = True
+    #: What the Gram matrix of its inputs and the closed form of W need is there.
+    has_gram = has_closed_form = True
     #: No row of W is used at several places.
     shares_weights = False
 

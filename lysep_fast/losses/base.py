@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..threads.team import Workspace
+from ..threads.team import ALONE, Workspace
 
 __all__ = ["Loss"]
 
@@ -60,7 +60,7 @@ class Loss(ABC):
         """``sum_n c_n``."""
         if self.sample_weight is None:
             return float(len(self.y))
-        return float(np.sum(self.sample_weight, dtype=np.float64))
+        return float(ALONE.total(self.sample_weight))
 
     @property
     def synchronised_constant(self) -> float:
@@ -170,8 +170,8 @@ class Loss(ABC):
         """
 
     @abstractmethod
-    def reported(self, e: np.ndarray) -> tuple[float, float]:
-        """Return the weighted sums of the reported losses and of ``e_n^2`` of all samples."""
+    def reported(self, e: np.ndarray, rows: slice) -> tuple[float, float]:
+        """Return the weighted sums of the reported losses and of ``e_n^2`` of the rows."""
 
     @abstractmethod
     def score(self, loss: float, hits: float) -> float:

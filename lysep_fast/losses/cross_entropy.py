@@ -233,11 +233,10 @@ class CrossEntropy(Loss):
         self.weigh(U, rows, U)
         return correct
 
-    def reported(self, e: np.ndarray) -> tuple[float, float]:
-        """Return the weighted sums of ``e_n`` and of ``e_n^2``, in float64."""
+    def reported(self, e: np.ndarray, rows: slice) -> tuple[float, float]:
+        """Return the weighted sums of ``e_n`` and of ``e_n^2`` of the rows, in float64."""
         e = e.astype(np.float64)
-        c = np.ones_like(e) if self.sample_weight is None else self.sample_weight
-        return float(np.dot(c, e)), float(np.dot(c, e * e))
+        return float(self.weighted_sum(e, rows)), float(self.weighted_sum(e * e, rows))
 
     def score(self, loss: float, hits: float) -> float:
         """Return the accuracy."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.auxiliaries import row_sums_of_squares
-from ..threads.team import Workspace
+from ..threads.team import ALONE, Workspace
 from ..validation import size_limit
 from .base import Loss
 
@@ -78,7 +78,7 @@ class SquaredError(Loss):
         ValueError
             If a target is so many units away that the squares of residuals would overflow.
         """
-        mean = np.average(T, axis=0, weights=sample_weight)
+        mean = _mean(T, sample_weight)
         away = T - mean
         present = slice(None) if sample_weight is None else sample_weight > 0.0
         size = float(np.max(np.abs(away[present])))
@@ -86,7 +86,7 @@ class SquaredError(Loss):
         varies = size > 8.0 * np.finfo(np.float64).eps * float(np.max(np.abs(T[present])))
         if unit is None and varies:
             weight = None if sample_weight is None else sample_weight[present]
-            squares = np.average(np.square(away[present] / size), axis=0, weights=weight)
+            squares = _mean(np.square(away[present] / size), weight)
             unit = size * float(np.sqrt(np.mean(squares)))
         unit = unit or 1.0
         with np.errstate(over="ignore"):
@@ -120,8 +120,9 @@ class SquaredError(Loss):
         """Mean over the samples of ``c_n |T_n - mean|^2``, the loss of the best constant."""
         if self._variance is None:
             T = self.y.astype(np.float64, copy=False)
-            square = np.square(T - np.average(T, axis=0, weights=self.sample_weight)).sum(axis=1)
-            self._variance = float(self.weighted_sum(square, slice(None))) / len(T)
+            square = np.square(T - _mean(T, self.sample_weight)).sum(axis=1)
+            c = self.sample_weight
+            self._variance = float(ALONE.total(square if c is None else c * square)) / len(T)
         return self._variance
 
     # --- sample losses, not weighted ----------------------------------------------------------
@@ -203,14 +204,22 @@ class SquaredError(Loss):
         self.weigh(U, rows, U)
         return 0.0
 
-    def reported(self, e: np.ndarray) -> tuple[float, float]:
-        """Return the weighted sum of ``e_n^2``, twice."""
-        total = float(self.weighted_sum(np.square(e, dtype=np.float64), slice(None)))
+    def reported(self, e: np.ndarray, rows: slice) -> tuple[float, float]:
+        """Return the weighted sum of ``e_n^2`` of the rows, twice."""
+        total = float(self.weighted_sum(np.square(e, dtype=np.float64), rows))
         return total, total
 
     def score(self, loss: float, hits: float) -> float:
         """Return the coefficient of determination over all outputs, NaN for constant targets."""
         return 1.0 - loss / self.variance if self.variance > 0.0 else float("nan")
+
+
+def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """Return the weighted mean of the rows in float64."""
+    if weight is None:
+        return np.asarray(ALONE.total(values) / len(values))
+    c = weight.astype(np.float64)
+    return np.asarray(ALONE.total(values * c[:, None]) / ALONE.total(c))
 
 
 def _row_squares(G: np.ndarray) -> np.ndarray:

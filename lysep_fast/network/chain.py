@@ -38,11 +38,23 @@ class Network:
         ``features[l]`` is what layer l+1 sees of ``A[l]``; ``features[0]`` belongs to the input.
     output_bias : bool
         Whether layer L has a bias (the paper's has none).
+
+    Raises
+    ------
+    ValueError
+        If the last layer is not a matrix.
     """
 
     layers: tuple[Layer, ...]
     features: tuple[Feature, ...]
     output_bias: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.layers[-1].is_matrix:
+            raise ValueError(
+                f"the last layer has to be a matrix such as Dense, which the losses' blocks rely "
+                f"on, got {self.layers[-1]!r}"
+            )
 
     @classmethod
     def dense(

@@ -8,7 +8,7 @@ delta is zero in it.  A layer without a bias sees a column of zeros instead.  Ot
 ``W~ = [W, b]`` and see what they see anyway; their Gram matrix is that of the patches with a one,
 over samples and positions.
 
-The batch is cut into fixed pieces that threads share; their sums are added in order.
+The batch is cut into fixed pieces that threads share; their sums are added by the team.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ..losses import Loss
 from ..network import Network
 from ..network.walk import Walk
 from ..samples.kinds import Samples
+from ..threads.blocks import row_blocks
 from ..threads.team import Team, Workspace
 
 __all__ = ["BatchPass", "batch_shapes"]
@@ -77,7 +78,7 @@ class _Piece(Walk):
         self.gradient = empty + [np.empty(w.shape, dtype) for w in layers[1:]]
         self.grams = empty + [np.empty((w.shape[1],) * 2, dtype) for w in layers[1:]]
         self.sizes = np.zeros(network.depth + 1)
-        self.correct, self.with_grams = 0.0, False
+        self.correct, self.square, self.with_grams = 0.0, 0.0, False
         self.weight: np.ndarray | None = None
 
     def _biases(self) -> list[bool]:
@@ -93,7 +94,7 @@ class _Piece(Walk):
         *,
         squared: bool,
         grams: bool,
-    ) -> None:
+    ) -> _Piece:
         """Walk over the samples of the indices, whose targets are the rows of `loss`."""
         self.count, self.with_grams = len(index), grams
         self.weight = None if loss.sample_weight is None else loss.sample_weight[rows]
@@ -105,6 +106,17 @@ class _Piece(Walk):
         delta = self.forward(Seen(self.network.layer(1), S))
         self.correct = loss.batch_gradient(delta, rows, losses, squared)
         self.backward(delta)
+        return self
+
+    def add(self, other: _Piece) -> _Piece:
+        """Add the sums of another piece to the own ones; keep ``||gradient_1||^2``."""
+        for l in range(self.network.depth, 0, -1):
+            self.square = add_into(self.gradient[l], other.gradient[l])
+            if self.with_grams and l in self.metrics:
+                self.grams[l] += other.grams[l]
+        self.sizes += other.sizes
+        self.correct += other.correct
+        return self
 
     def outputs(self, l: int, seen: Seen) -> np.ndarray:
         """Return memory for the outputs."""
@@ -239,7 +251,7 @@ class BatchPass:
         count = 2 if work >= _WORTH_SPLITTING and batch_size >= 2 else 1
         rows = -(-batch_size // count)
         self._pieces = [_Piece(network, layers, rows, self.metrics) for _ in range(count)]
-        self._numbers = [slice(i, i + 1) for i in range(count)]
+        self._numbers = row_blocks(count, 1)
         self.gradient = self._pieces[0].gradient
         self.grams = self._pieces[0].grams
         self.losses = np.zeros(len(samples), samples.dtype)
@@ -257,10 +269,10 @@ class BatchPass:
         pieces = self._pieces
         share = -(-(rows.stop - rows.start) // len(pieces))
 
-        def task(number: slice, _: Workspace | None) -> None:
+        def task(number: slice, _: Workspace | None) -> _Piece:
             first = min(rows.start + number.start * share, rows.stop)
             part = slice(first, min(first + share, rows.stop))
-            pieces[number.start].run(
+            return pieces[number.start].run(
                 self.samples,
                 index[part],
                 loss,
@@ -271,22 +283,10 @@ class BatchPass:
             )
 
         if len(pieces) == 1:
-            task(self._numbers[0], None)
+            whole = task(self._numbers[0], None)
+            square = float(np.vdot(whole.gradient[1], whole.gradient[1]))
         else:
-            self.team.map(task, self._numbers)
-        self.correct = sum(piece.correct for piece in pieces)
-        self.sizes = sum((piece.sizes for piece in pieces[1:]), pieces[0].sizes)
-        return self._reduce(grams)
-
-    def _reduce(self, grams: bool) -> float:
-        """Add the other pieces to the first, in order; return ``||gradient_1||^2``."""
-        first = self._pieces[0]
-        if len(self._pieces) == 1:
-            return float(np.vdot(first.gradient[1], first.gradient[1]))
-        square = 0.0
-        for piece in self._pieces[1:]:
-            for l in range(len(self.layers) - 1, 0, -1):
-                square = add_into(first.gradient[l], piece.gradient[l])
-                if grams and l in self.metrics:
-                    first.grams[l] += piece.grams[l]
+            whole = self.team.reduce(task, self._numbers, _Piece.add)
+            square = whole.square
+        self.correct, self.sizes = whole.correct, whole.sizes
         return square

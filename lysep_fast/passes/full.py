@@ -21,7 +21,8 @@ from ..network import Network
 from ..network.parameters import Parameters, parameter_shapes
 from ..network.walk import Walk
 from ..samples.kinds import Samples
-from ..threads.team import Team, Workspace, sample_blocks
+from ..threads.blocks import Blocks, sample_blocks
+from ..threads.team import Team, Workspace
 
 __all__ = [
     "Batch",
@@ -44,13 +45,13 @@ class Batch:
         The inputs of k samples.
     loss : Loss
         Loss bound to the k targets.
-    blocks : list of slice
+    blocks : Blocks
         Fixed sample blocks.
     """
 
     samples: Samples
     loss: Loss
-    blocks: list[slice]
+    blocks: Blocks
 
     @classmethod
     def make(cls, samples: Samples, loss: Loss, network: Network) -> Batch:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..network import INITIALISATIONS, Layer, Network
 from ..network.walk import Walk
 from ..samples.kinds import Samples
-from ..threads.team import Workspace
+from ..threads.blocks import Blocks, sample_blocks
+from ..threads.team import ALONE, Team, Workspace
 
 __all__ = ["INIT_CHOICES", "forward_normalisation", "initial_weights"]
 
@@ -23,6 +26,8 @@ def initial_weights(
     rng: np.random.Generator,
     scheme: str,
     sample_weight: np.ndarray | None = None,
+    *,
+    team: Team = ALONE,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Draw initial weights and biases; index 0 of the lists is an empty array.
 
@@ -41,6 +46,8 @@ def initial_weights(
         ``normalised-small``: the same with 0.3 and +-0.5, closer to a linear network.
     sample_weight : ndarray, shape (n,), optional
         Weights of the samples in the normalised schemes.
+    team : Team
+        Threads, those of the caller by default.
     """
     if not scheme.startswith("normalised"):
         return network.initial_weights(rng, samples.dtype, scheme)
@@ -49,7 +56,9 @@ def initial_weights(
         spread, offset = 0.3, 0.5
     else:
         spread = offset = 1.0 if network.depth <= 4 else 0.8
-    forward_normalisation(network, W, b, samples, rng, sample_weight, spread=spread, offset=offset)
+    forward_normalisation(
+        network, W, b, samples, rng, sample_weight, spread=spread, offset=offset, team=team
+    )
     return W, b
 
 
@@ -64,6 +73,7 @@ def forward_normalisation(
     spread: float,
     offset: float,
     max_samples: int = 4096,
+    team: Team = ALONE,
 ) -> None:
     """Scale and shift the hidden layers' weights and biases in place, first layer first.
 
@@ -95,9 +105,10 @@ def forward_normalisation(
     if sample_weight is None:
         share = np.full(len(samples), 1.0 / len(samples))
     else:
-        share = sample_weight / np.sum(sample_weight, dtype=np.float64)
+        share = sample_weight / team.total(sample_weight)
     walk = _Normalising(network, W, b, Workspace())
     walk.share, walk.rng, walk.spread, walk.offset = share, rng, spread, offset
+    walk.team, walk.blocks = team, sample_blocks(len(samples), max(network.widths[1:]), 8)
     if network.depth > 1:
         walk.forward(
             samples.seen_by(network.layer(1), slice(0, len(samples)), walk.ws), network.depth - 1
@@ -107,6 +118,8 @@ def forward_normalisation(
 class _Normalising(Walk):
     """A walk that scales and shifts every layer's outputs, and its weights and bias with them."""
 
+    team: Team
+    blocks: Blocks
     share: np.ndarray
     rng: np.random.Generator
     spread: float
@@ -114,15 +127,25 @@ class _Normalising(Walk):
 
     def shift(self, l: int, Z: np.ndarray) -> None:
         layer, W, b = self.network.layer(l), self.W[l], self.b[l]
-        mean = _over_positions(self.share @ Z, layer)
-        spare = np.square(Z - np.repeat(mean, layer.n_positions))
-        deviation = np.sqrt(_over_positions(self.share @ spare, layer))
+        mean = _over_positions(self._mean(lambda rows: Z[rows]), layer)
+        wide = np.repeat(mean, layer.n_positions)
+        variance = self._mean(lambda rows: np.square(Z[rows] - wide))
+        deviation = np.sqrt(_over_positions(variance, layer))
         # A neuron that does not vary over the data keeps its weights: only its mean is set.
         scale = np.where(deviation > 1e-12, self.spread / np.maximum(deviation, 1e-12), 1.0)
         W *= scale[:, None].astype(Z.dtype)
         b[:] = self.rng.uniform(-self.offset, self.offset, len(mean)) - scale * mean
         Z *= np.repeat(scale, layer.n_positions).astype(Z.dtype)
         layer.add_bias(Z, b)
+
+    def _mean(self, values: Callable[[slice], np.ndarray]) -> np.ndarray:
+        """Return the weighted mean over the samples of the rows that `values` gives."""
+
+        def task(rows: slice, ws: Workspace) -> tuple[np.ndarray]:
+            return (self.share[rows] @ values(rows),)
+
+        mean: np.ndarray = self.team.sum(task, self.blocks)[0]
+        return mean
 
 
 def _over_positions(columns: np.ndarray, layer: Layer) -> np.ndarray:

@@ -18,7 +18,8 @@ from ..container.stateful import Stateful
 from ..features.activation import Activation
 from ..features.jet import Jet
 from ..losses.pde_residual import PdeResidual
-from ..threads.team import Team, Workspace, row_blocks, sample_blocks
+from ..threads.blocks import row_blocks, sample_blocks
+from ..threads.team import Team, Workspace
 from .problem import Collocation
 
 __all__ = ["Hidden", "JetNetwork", "Part", "output_jet", "predict"]

@@ -18,7 +18,8 @@ import numpy as np
 
 from ..linalg.least_squares import merge_triangular, solve_triangular, triangular_factor
 from ..linalg.line_search import backtrack
-from ..threads.team import Workspace, row_blocks
+from ..threads.blocks import row_blocks
+from ..threads.team import Workspace
 from .jets import JetNetwork, Part
 
 __all__ = ["OutputFit", "fit_output"]

@@ -12,7 +12,8 @@ import numpy as np
 
 from ..kernels.batch import gather_into
 from ..layers.seen import Seen
-from ..threads.team import Workspace
+from ..threads.blocks import sample_blocks
+from ..threads.team import Team, Workspace
 
 __all__ = ["ArraySamples", "MappedSamples", "Samples", "as_samples"]
 
@@ -60,6 +61,37 @@ class Samples:
             np.take(self.X, index, axis=0, out=out, mode="clip")
         else:
             gather_into(self.X, index, out, one)
+
+    def moments(
+        self, team: Team, weight: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return means and standard deviations of the columns, in float64, shape (d,) each.
+
+        Parameters
+        ----------
+        team : Team
+            Threads.
+        weight : ndarray, shape (n,), optional
+            Weights ``c_n`` of the samples; None means 1.
+        """
+        blocks = sample_blocks(len(self), self.n_features, self.dtype.itemsize)
+
+        def share(rows: slice) -> np.ndarray:
+            return np.ones(rows.stop - rows.start) if weight is None else weight[rows]
+
+        def sums(rows: slice, ws: Workspace) -> tuple[np.ndarray, float]:
+            c = share(rows).astype(np.float64)
+            return c @ self.rows(rows, ws), float(np.sum(c))
+
+        total, count = team.sum(sums, blocks)
+        mean = total / count
+
+        # Squares of what is left of the mean: those of the columns themselves would cancel.
+        def squares(rows: slice, ws: Workspace) -> tuple[np.ndarray]:
+            return (share(rows) @ np.square(self.rows(rows, ws) - mean),)
+
+        (square,) = team.sum(squares, blocks)
+        return mean, np.sqrt(square / count)
 
     def largest(self) -> float:
         """Return the largest absolute value."""

@@ -31,7 +31,6 @@ from ..blocks import (
 from ..blocks.auxiliaries import LINE_SEARCHES
 from ..blocks.sweep import Sweep, alternating_order
 from ..container.stateful import Stateful, prefixed
-from ..layers import Convolution
 from ..objective import Problem, SeparatedLoss, mean_loss
 from ..passes.full import Evaluation, EvaluationMean, evaluate
 from ..report import Step
@@ -104,6 +103,7 @@ class Alternating(Stateful):
 
     synchronised = False
     init: str
+    needs: tuple[str, ...] = ("has_gram", "has_closed_form")
     supports: tuple[str, ...] = (
         "weights",
         "alpha",
@@ -136,6 +136,9 @@ class Alternating(Stateful):
     ) -> None:
         self.variant = check_choice(variant, "variant", VARIANTS)
         self.init = "uniform" if variant == "paper" else "normalised"
+        self.title = f"solver='alternating' with variant={variant!r}"
+        if variant != "paper":
+            self.needs = ("is_matrix", "is_entrywise")
         self.mu = check_number(mu, "mu", 0.0)
         self.momentum = bool(momentum)
         self.line_search = check_choice(line_search, "line_search", LINE_SEARCHES)
@@ -192,11 +195,6 @@ class Alternating(Stateful):
             self.sweep = self._paper_sweep(problem.network.depth, output)
         elif problem.network.depth == 1:
             self.sweep = Sweep((output,))
-        elif any(isinstance(layer, Convolution) for layer in problem.network.layers):
-            raise ValueError(
-                "variant='co-moving' works on fully connected networks only; for convolutions "
-                "take variant='paper', or solver='measured-sweeps' or 'mini-batch'"
-            )
         else:
             weights = CoMovingWeights(mu=self.mu, momentum=self.momentum)
             self.sweep = Sweep((output, weights))

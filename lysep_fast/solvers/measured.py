@@ -30,6 +30,8 @@ from ..passes.full import Evaluation, EvaluationMean
 from ..report import Step
 from ..samples.subsets import Subsets
 from ..state import State
+from ..threads.blocks import sample_blocks
+from ..threads.team import Team, Workspace
 from ..validation import check_integer, check_number
 
 __all__ = ["MeasuredSweeps"]
@@ -62,6 +64,7 @@ class MeasuredSweeps(Stateful):
     promise = "none"
     auxiliaries = False
     synchronised = True
+    title, needs = "solver='measured-sweeps'", ("has_gram",)
     separated = None
     init = "normalised"
     state_names = ("subsets", "theta", "velocity", "metrics", "sizes", "count")
@@ -145,7 +148,7 @@ class MeasuredSweeps(Stateful):
             if self.subsets.draw()[1]:
                 self.loss = problem.loss.take(self.subsets.order)
             self.batch_pass(self.subsets.order, self.loss, self.subsets.rows, grams=True)
-            mean.add(*self._seen(self.subsets.rows))
+            mean.add(*self._seen(problem.team, self.subsets.rows))
             self._move()
         self.parameters.unpack(state.W, state.b)
         self.evaluation = mean.total()
@@ -169,10 +172,15 @@ class MeasuredSweeps(Stateful):
             self.layers[l] += V
         self.count += 1
 
-    def _seen(self, rows: slice) -> tuple[Evaluation, float]:
+    def _seen(self, team: Team, subset: slice) -> tuple[Evaluation, float]:
         """Return the sums over the subset, at the weights before the step, and its weight."""
-        e = self.batch_pass.losses[rows].astype(np.float64)
-        c = self.loss.weigh(np.ones_like(e), rows)
-        loss = float(np.dot(c, e))
-        squares, correct = float(np.dot(c, e * e)), self.batch_pass.correct
-        return Evaluation(loss, squares, correct, loss), float(np.sum(c, dtype=np.float64))
+        losses, loss = self.batch_pass.losses, self.loss
+
+        def task(part: slice, ws: Workspace) -> tuple[float, ...]:
+            rows = slice(subset.start + part.start, subset.start + part.stop)
+            own = np.ones(rows.stop - rows.start)
+            return (*loss.reported(losses[rows], rows), float(loss.weighted_sum(own, rows)))
+
+        blocks = sample_blocks(subset.stop - subset.start, 1, losses.itemsize)
+        total, squares, weight = team.sum(task, blocks)
+        return Evaluation(total, squares, self.batch_pass.correct, total), weight

@@ -95,6 +95,7 @@ class MiniBatch(Stateful):
     promise = "none"
     auxiliaries = False
     synchronised = True
+    title, needs = "solver='mini-batch'", ("has_gram",)
     separated = None
     init = "normalised-small"
     state_names = ("theta", "velocity", "average", "metrics", "count")
@@ -220,7 +221,11 @@ class MiniBatch(Stateful):
             shortest, correct = min(shortest, factor), correct + self.batch_pass.correct
         self.averaged.unpack(state.W, state.b)
         if self.running:
-            self.evaluation = Evaluation(*loss.reported(self.batch_pass.losses), correct)
+            e = self.batch_pass.losses
+            total, squares = problem.team.sum(
+                lambda rows, ws: loss.reported(e[rows], rows), problem.blocks
+            )
+            self.evaluation = Evaluation(total, squares, correct)
         return [Step("theta", shortest, float(len(self.batches)), "mini-batch")]
 
     def _batch_step(self, order: np.ndarray, loss: Loss, rows: slice, alpha: float) -> float:

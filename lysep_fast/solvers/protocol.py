@@ -31,6 +31,10 @@ class Solver(Protocol):
     #: Which of "weights", "alpha", "sample_weight", "label_smoothing", "batch_size" and
     #: "regression" it can take into account.
     supports: tuple[str, ...]
+    #: Abilities that it needs of layers and feature maps, see `lysep_fast.solvers.abilities`.
+    needs: tuple[str, ...]
+    #: Its name in messages.
+    title: str
 
     def start(self, problem: Problem, state: State) -> None:
         """Prepare for a run on `problem`."""

@@ -79,6 +79,7 @@ class QuasiNewton(Stateful):
     promise = "loss"
     auxiliaries = False
     synchronised = True
+    title, needs = "solver='quasi-newton'", ("has_gram",)
     separated = None
     init = "normalised"
     supports = ("alpha", "sample_weight", "label_smoothing", "regression")
@@ -303,5 +304,5 @@ class QuasiNewton(Stateful):
         self.age, self.checkpoint, self.warming = 0, self.objective, False
         chosen = None
         if self.working_set:
-            chosen = doubtful_samples(self.doubt, self.working_set, keep=0.1)
+            chosen = doubtful_samples(self.doubt, self.working_set, 0.1, problem.team)
         self._choose(problem, chosen)

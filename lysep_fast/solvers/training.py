@@ -13,7 +13,9 @@ from ..objective import Problem, SeparatedLoss
 from ..passes.full import Batch, Evaluation, evaluate, outputs_are_finite
 from ..report import Step
 from ..result import HistoryRow, Result
-from . import Solver
+from .abilities import check_network
+from .protocol import Solver
+from .registry import SOLVERS
 
 __all__ = ["Callback", "NetworkTraining"]
 
@@ -48,7 +50,14 @@ class NetworkTraining:
         self.validation = validation
 
     def start(self) -> None:
-        """Set the auxiliaries by a forward pass and prepare the solver."""
+        """Set the auxiliaries by a forward pass and prepare the solver.
+
+        Raises
+        ------
+        ValueError
+            If the solver cannot handle a layer or feature map of the network.
+        """
+        check_network(self.solver, self.problem.network, SOLVERS)
         self.state = self.problem.synchronised_state(
             self.result.W, self.result.b, auxiliaries=self.solver.auxiliaries
         )

@@ -1,7 +1,7 @@
 """Thread team over fixed sample blocks, with BLAS held at one thread while it works.
 
-The blocks depend on the data's size only, and partial results come back in block order, so every
-sum is formed in the same order whatever the number of threads: results are bit-identical.
+Sums are formed along the fixed binary tree of `blocks`, whoever is ready first: results are
+bit-identical for any number of threads.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeVar
@@ -18,16 +18,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .blas import single_threaded_blas
+from .blocks import Blocks, sample_blocks
 
-__all__ = ["Team", "Workspace", "available_cpus", "row_blocks", "sample_blocks"]
+__all__ = ["ALONE", "Team", "Workspace", "available_cpus"]
 
 T = TypeVar("T")
-
-# A block's working set should stay in a core's private cache (0.5 to 2 MiB on current CPUs).
-_BLOCK_BYTES = 256 * 1024
-_MIN_ROWS, _MAX_ROWS = 64, 2048
-# Groups of blocks that sums are formed in: enough for many cores, few enough to hold.
-_MAX_GROUPS = 64
 
 
 def available_cpus() -> int:
@@ -36,36 +31,6 @@ def available_cpus() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not every platform knows CPU affinity
         return os.cpu_count() or 1
-
-
-def sample_blocks(n_samples: int, width: int, itemsize: int) -> list[slice]:
-    """Cut the samples into fixed blocks that fit a core's cache.
-
-    Parameters
-    ----------
-    n_samples : int
-        Number of rows.
-    width : int
-        Largest number of columns any one array has.
-    itemsize : int
-        Bytes per element.
-
-    Returns
-    -------
-    list of slice
-        Consecutive row ranges that cover ``0..n_samples``.  They depend on the arguments only,
-        never on the number of threads.
-    """
-    rows = _BLOCK_BYTES // max(1, width * itemsize)
-    # Small data still gives every core of a usual machine several blocks to take.
-    rows = min(rows, -(-n_samples // 8))
-    rows = int(np.clip(-(-rows // 16) * 16, _MIN_ROWS, _MAX_ROWS))
-    return row_blocks(n_samples, rows)
-
-
-def row_blocks(n_samples: int, rows: int) -> list[slice]:
-    """Cut ``0..n_samples`` into consecutive ranges of `rows` rows, the last one shorter."""
-    return [slice(i, min(i + rows, n_samples)) for i in range(0, n_samples, rows)]
 
 
 class Workspace:
@@ -132,7 +97,7 @@ class Team:
             single_threaded_blas.release(self._holder)
             self._last_resort.detach()
 
-    def map(self, task: Callable[[slice, Workspace], T], blocks: list[slice]) -> list[T]:
+    def map(self, task: Callable[[Any, Workspace], T], blocks: Sequence[Any]) -> list[T]:
         """Run ``task(block, workspace)`` for every block and return the results in block order.
 
         An exception in any block (Ctrl-C included) stops the team at the next block boundary
@@ -186,45 +151,116 @@ class Team:
         return self._workspaces[:count]
 
     def sum(
-        self, task: Callable[[slice, Workspace], tuple[Any, ...]], blocks: list[slice]
+        self, task: Callable[[slice, Workspace], tuple[Any, ...]], blocks: Blocks
     ) -> list[Any]:
         """Return the sums over all blocks of what ``task(block, workspace)`` returns.
-
-        The blocks are added in fixed groups, whose number does not grow with the data, and the
-        groups in order: the result does not depend on the number of threads, and memory not on
-        the number of samples.  Sums are formed in float64.
 
         Parameters
         ----------
         task : callable
             Returns a tuple of scalars and arrays; the arrays may be workspace memory.
-        blocks : list of slice
+        blocks : Blocks
             Sample blocks.
 
         Returns
         -------
         list
-            Sums in the order of the tuple: float64 arrays and floats.
+            Sums in the order of the tuple: float64 arrays and floats, formed in float64.
         """
-        size = -(-len(blocks) // _MAX_GROUPS)
-        groups = row_blocks(len(blocks), size)
 
-        def group_task(group: slice, ws: Workspace) -> list[Any]:
+        def leaf_task(leaf: Sequence[slice], ws: Workspace) -> list[Any]:
             total: list[Any] = []
-            for block in blocks[group]:
+            for block in leaf:
                 _accumulate(total, task(block, ws))
             return total
 
-        total: list[Any] = []
-        for part in self.map(group_task, groups):
-            _accumulate(total, part)
-        return total
+        return self._fold(leaf_task, blocks.leaves, _accumulate)
+
+    def reduce(
+        self,
+        task: Callable[[slice, Workspace], T],
+        blocks: Blocks,
+        combine: Callable[[T, T], T],
+    ) -> T:
+        """Return what ``task(block, workspace)`` gives for all blocks, combined along the tree.
+
+        Parameters
+        ----------
+        task : callable
+            Returns something that is not the workspace's memory.
+        blocks : Blocks
+            Sample blocks, at least one.
+        combine : callable
+            Makes one of two neighbours; it may change the first one and return it.
+        """
+
+        def leaf_task(leaf: Sequence[slice], ws: Workspace) -> T:
+            total = task(leaf[0], ws)
+            for block in leaf[1:]:
+                total = combine(total, task(block, ws))
+            return total
+
+        return self._fold(leaf_task, blocks.leaves, combine)
+
+    def total(self, values: np.ndarray) -> Any:
+        """Return the sum of an array over its first axis, in float64."""
+        blocks = sample_blocks(len(values), max(1, values[0].size), values.itemsize)
+        return self.sum(lambda rows, ws: (values[rows].sum(axis=0, dtype=np.float64),), blocks)[0]
+
+    def _fold(
+        self,
+        task: Callable[[Any, Workspace], T],
+        leaves: Sequence[Any],
+        combine: Callable[[T, T], T],
+    ) -> T:
+        """Combine the values of the leaves; only those whose neighbour is not ready are held."""
+        tree = _Tree(len(leaves), combine)
+
+        def work(k: int, ws: Workspace) -> None:
+            tree.offer(k, task(leaves[k], ws))
+
+        self.map(work, range(len(leaves)))
+        root: T = tree.root
+        return root
 
 
-def _accumulate(total: list[Any], part: Iterable[Any]) -> None:
-    """Add `part` to `total` item by item; an empty `total` takes float64 copies."""
+class _Tree:
+    """The binary tree over a number of leaves: pairs of neighbours are combined, level by level.
+
+    The last node of a level may be without a neighbour; it goes up as it is.
+    """
+
+    def __init__(self, count: int, combine: Callable[[Any, Any], Any]) -> None:
+        self.count, self.combine = count, combine
+        self.root: Any = None
+        self._waiting: dict[tuple[int, int], Any] = {}
+        self._lock = threading.Lock()
+
+    def offer(self, k: int, value: Any) -> None:
+        """Take in the value of leaf k, and combine it as far up as neighbours are ready."""
+        level, width = 0, self.count
+        while width > 1:
+            neighbour = k ^ 1
+            if neighbour < width:
+                with self._lock:
+                    if (level, neighbour) not in self._waiting:
+                        self._waiting[level, k] = value
+                        return
+                    other = self._waiting.pop((level, neighbour))
+                value = self.combine(*((value, other) if k < neighbour else (other, value)))
+            level, k, width = level + 1, k // 2, -(-width // 2)
+        self.root = value
+
+
+def _accumulate(total: list[Any], part: Iterable[Any]) -> list[Any]:
+    """Add `part` to `total` item by item and return it; an empty one takes float64 copies."""
     if not total:
         total.extend(np.array(item, np.float64) if np.ndim(item) else float(item) for item in part)
-        return
+        return total
     for i, item in enumerate(part):
         total[i] += item
+    return total
+
+
+#: The calling thread by itself, for sums that are formed outside of a training.
+ALONE = Team(1)
