@@ -80,14 +80,14 @@ def train(
         Targets are standardised inside, so their unit does not matter, and the history is in
         their units.
     hidden_layer_sizes : int or sequence of int, default (100,)
-        Widths of the fully connected hidden layers; empty for a linear classifier.
+        Widths of the fully connected hidden layers; empty for a linear model.
     activation : str, default "tanh"
         One of ``lysep_fast.kernels.ACTIVATION_CODES``.
     conv_channels : int or sequence of int, default ()
         Output channels of the convolutions below the fully connected layers, none by default.
     kernel_size, pool_size : int or sequence of int, default 3 and 2
         Edges of the square kernels and average-pooling windows, one for all convolutions or one
-        each.
+        each; a window larger than its image is cut to it.
     padding : int or "same", default "same"
         Zeros around the images of a convolution; ``"same"`` keeps their size.
     image_shape : sequence of int, optional
@@ -106,12 +106,12 @@ def train(
     output_bias : bool, optional
         Whether the output layer has a bias; default False for a classifier (the paper's has
         none), True for a regression, whose targets need not be centred then.
-    init : {"uniform", "orthogonal", "normalised"} or Result, optional
+    init : {"uniform", "orthogonal", "normalised", "normalised-small"} or Result, optional
         Initial weights, by default those that suit the solver: ``"uniform"`` in
         +-1/sqrt(fan_in) for the paper's algorithm, ``"normalised"`` (orthogonal, then every
-        hidden neuron scaled and shifted over the data) for the others.  A `Result` of a network
-        of the same architecture trains on from its weights, which are copied; the solver starts
-        afresh.
+        hidden neuron scaled and shifted over the data) or ``"normalised-small"`` (the same,
+        closer to a linear network) for the others.  A `Result` of a network of the same
+        architecture trains on from its weights, which are copied; the solver starts afresh.
     alpha : float, default 0.0
         Weight decay: ``alpha/2 sum_l ||W_l||^2`` is added to the mean cross-entropy, for
         ``"alternating"`` to F.  The history reports F without it; ``F + penalty`` never rises,

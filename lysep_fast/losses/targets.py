@@ -10,7 +10,7 @@ import numpy as np
 from ..validation import check_labels, check_targets, check_weights
 from . import CrossEntropy, Loss, SquaredError
 
-__all__ = ["LOSSES", "Targets"]
+__all__ = ["LOSSES", "Targets", "balanced"]
 
 LOSSES = (CrossEntropy.name, SquaredError.name)
 
@@ -86,3 +86,14 @@ class Targets:
                     "samples of weight 0, or set early_stopping=False"
                 )
         return kept, held_out
+
+
+def balanced(
+    labels: np.ndarray, n_classes: int, sample_weight: np.ndarray | None = None
+) -> np.ndarray:
+    """Return weights by class with which all classes that occur have the same total weight.
+
+    With sample weights a class has as many samples as they say.
+    """
+    counts = np.bincount(labels, sample_weight, minlength=n_classes)
+    return np.divide(1.0, counts, out=np.zeros_like(counts, float), where=counts > 0.0)

@@ -57,7 +57,7 @@ def solve(
         Widths of the hidden layers, at least one.
     activation : {"tanh", "sin", "softplus", "gelu", "sigmoid"}, default "tanh"
         Activation with continuous third derivatives.
-    solver : {"variable-projection", "random-features", "nesterov", "alternating"} or a solver
+    solver : str or PdeSolver, default "variable-projection"
         ``"variable-projection"`` (the best measured) trains the hidden layers by quasi-Newton
         steps with the output weights eliminated; ``"random-features"`` fits the output weights
         only; ``"nesterov"`` and ``"alternating"`` are layer separation with auxiliary jets.
