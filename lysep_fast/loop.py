@@ -252,7 +252,7 @@ def run(
 def _outside() -> int:
     """Return the stacklevel, for the caller, of the line outside the package that led here."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith(_PACKAGE):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
     return level
 
