@@ -49,8 +49,8 @@ def described(thing: Any, title: str) -> dict[str, str]:
     """Return the entries in one section of a docstring, by name; several may share an entry."""
     # Not inspect.getdoc: that gives a class without docstring the one of its base.
     _, *rest = _HEADING.split(inspect.cleandoc(thing.__doc__ or ""))
-    section = dict(zip(rest[::2], rest[1::2], strict=True)).get(title, "")
-    return dict(_named(section))
+    section = dict(zip(rest[::2], rest[1::2], strict=True)).get(title)
+    return {} if section is None else dict(_named(section))
 
 
 def _named(section: str) -> Iterator[tuple[str, str]]:
