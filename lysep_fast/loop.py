@@ -6,6 +6,7 @@ It serves every kind of network; what is trained is behind the `Training` protoc
 from __future__ import annotations
 
 import enum
+import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,8 @@ from .container.stateful import Stateful, flatten, prefixed
 from .report import HistoryTable, Step
 
 __all__ = ["Stopping", "Training", "run"]
+
+_PACKAGE = f"{__package__}."
 
 
 class Training(Protocol):
@@ -241,9 +244,17 @@ def run(
         this.offer(last=True)
     except KeyboardInterrupt:
         result.status = status.INTERRUPTED
-        warnings.warn(result.message, stacklevel=3)
+        warnings.warn(result.message, stacklevel=_outside())
     if verbose:
         print(f"stopped after {result.n_iter} {training.noun}: {result.message}")
+
+
+def _outside() -> int:
+    """Return the stacklevel, for the caller, of the line outside the package that led here."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _report(

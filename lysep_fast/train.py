@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .checkpoint import Checkpoints, digest, solver_settings
-from .layers.conv import CONVOLUTION_NORMS
-from .layers.dense import NORMS
 from .loop import Stopping, run
-from .losses import Loss, SquaredError
-from .losses.targets import Targets
 from .network import Network
-from .network.architecture import ConvolutionLayers
 from .objective import Problem
 from .passes.full import Batch
-from .passes.normalise import INIT_CHOICES, initial_weights
+from .passes.normalise import initial_weights
 from .result import Result, Status
-from .samples.images import image_rows
-from .samples.kinds import as_samples
-from .solvers import SOLVERS, Solver, choose_init, choose_solver, make_solver
+from .settings.data import Data
+from .settings.train import Settings
+from .solvers import Solver, choose_init
 from .solvers.training import Callback, NetworkTraining
 from .threads.team import Team
-from .validation import (
-    check_activation,
-    check_choice,
-    check_flag,
-    check_generator,
-    check_inputs,
-    check_number,
-    check_run,
-    check_widths,
-)
 
 __all__ = ["train"]
 
@@ -96,14 +80,14 @@ def train(
         Targets are standardised inside, so their unit does not matter, and the history is in
         their units.
     hidden_layer_sizes : int or sequence of int, default (100,)
-        Widths of the fully connected hidden layers; empty for a linear classifier.
+        Widths of the fully connected hidden layers; empty for a linear model.
     activation : str, default "tanh"
         One of ``lysep_fast.kernels.ACTIVATION_CODES``.
     conv_channels : int or sequence of int, default ()
         Output channels of the convolutions below the fully connected layers, none by default.
     kernel_size, pool_size : int or sequence of int, default 3 and 2
         Edges of the square kernels and average-pooling windows, one for all convolutions or one
-        each.
+        each; a window larger than its image is cut to it.
     padding : int or "same", default "same"
         Zeros around the images of a convolution; ``"same"`` keeps their size.
     image_shape : sequence of int, optional
@@ -122,12 +106,12 @@ def train(
     output_bias : bool, optional
         Whether the output layer has a bias; default False for a classifier (the paper's has
         none), True for a regression, whose targets need not be centred then.
-    init : {"uniform", "orthogonal", "normalised"} or Result, optional
+    init : {"uniform", "orthogonal", "normalised", "normalised-small"} or Result, optional
         Initial weights, by default those that suit the solver: ``"uniform"`` in
         +-1/sqrt(fan_in) for the paper's algorithm, ``"normalised"`` (orthogonal, then every
-        hidden neuron scaled and shifted over the data) for the others.  A `Result` of a network
-        of the same architecture trains on from its weights, which are copied; the solver starts
-        afresh.
+        hidden neuron scaled and shifted over the data) or ``"normalised-small"`` (the same,
+        closer to a linear network) for the others.  A `Result` of a network of the same
+        architecture trains on from its weights, which are copied; the solver starts afresh.
     alpha : float, default 0.0
         Weight decay: ``alpha/2 sum_l ||W_l||^2`` is added to the mean cross-entropy, for
         ``"alternating"`` to F.  The history reports F without it; ``F + penalty`` never rises,
@@ -208,166 +192,91 @@ def train(
     Liu, Ng, Gu: A Layer Separation Optimization Framework for Cross-Entropy Training in Deep
     Learning.
     """
-    convolutions = ConvolutionLayers.check(conv_channels, kernel_size, pool_size, padding)
-    X, shape = _inputs(X, image_shape, convolutions)
-    if output_bias is None:
-        output_bias = loss == SquaredError.name
-    check_flag(output_bias, "output_bias")
-    targets = Targets.check(
-        loss,
-        y,
-        X,
-        sample_weight,
-        n_classes=n_classes,
-        label_smoothing=label_smoothing,
-        output_bias=output_bias,
-        unit=target_unit,
-    )
-    bound = targets.loss
-    hidden = check_widths(hidden_layer_sizes)
-    activation = check_activation(activation)
-    check_choice(weights, "weights", CONVOLUTION_NORMS if convolutions.channels else NORMS)
-    if init is not None and not isinstance(init, Result):
-        check_choice(init, "init", INIT_CHOICES)
-    check_number(alpha, "alpha", 0.0)
-    check_number(validation_fraction, "validation_fraction", 0.0, 1.0, exclusive=True)
-    check_flag(early_stopping, "early_stopping")
-    n_threads = check_run(max_iter, tol, n_iter_no_change, n_threads, callback, verbose)
-    if isinstance(solver, str) and solver == "auto":
-        solver = "mini-batch"
-        if not convolutions.channels:
-            solver = choose_solver(len(X), X.shape[1], loss, bound.sample_weight)
-    checkpoints = Checkpoints(checkpoint, checkpoint_every, checkpoint_errors, resume)
-    method = _method(solver, solver_options, batch_size=batch_size, refresh_every=refresh_every)
-    _check_support(
-        method,
-        solver,
-        weights=weights != "frobenius",
-        alpha=alpha > 0.0,
-        sample_weight=sample_weight is not None,
-        label_smoothing=bool(label_smoothing),
-        regression=loss == SquaredError.name,
-    )
+    settings = Settings.of(locals(), beside=("X", "y", "sample_weight"))
+    return _fit(X, y, sample_weight, settings)
 
-    if shape is None:
-        widths = (X.shape[1], *hidden, bound.n_outputs)
-        network = Network.dense(widths, activation, output_bias=output_bias)
-    else:
-        network = convolutions.network(shape, hidden, bound.n_outputs, activation, output_bias)
-    rng = check_generator(random_state)
-    checkpoints.begin(
-        lambda: {
-            **_data(X, bound),
-            "loss": loss,
-            "label_smoothing": label_smoothing,
-            "image_shape": shape,
-            "n_classes": bound.n_outputs,
-            "hidden_layer_sizes": hidden,
-            "activation": activation,
-            "output_bias": output_bias,
-            "convolutions": vars(convolutions),
-            "weights": weights,
-            "init": digest(*init.W, *init.b) if isinstance(init, Result) else init,
-            "alpha": float(alpha),
-            "validation_fraction": float(validation_fraction) if early_stopping else None,
-            "tol": float(tol),
-            "n_iter_no_change": n_iter_no_change,
-            "random_state": random_state,
-            **solver_settings(method),
-        },
-        rng,
-    )
-    validation, samples = None, as_samples(X)
-    if early_stopping:
-        kept, held_out = targets.hold_out(validation_fraction, rng)
-        validation = Batch.make(samples.take(held_out), bound.take(held_out), network)
-        samples, bound = samples.take(kept), bound.take(kept)
+
+def _fit(X: Any, y: Any, sample_weight: Any, settings: Settings) -> Result:
+    """Train as the settings say."""
+    data = Data.check(X, y, sample_weight, settings)
+    size = len(data.samples), data.samples.n_features
+    solver = settings.make_solver(*size, data.targets.loss.sample_weight)
+    rng = settings.generator()
+    checkpoints = settings.begin(solver, rng, data.compared)
     # Overflow is not a warning but a status: the loop looks at the loss after every sweep.
-    with Team(n_threads) as team, np.errstate(over="ignore", invalid="ignore"):
-        if isinstance(init, Result):
-            W, b = init.copy_weights(network, X.dtype)
-            bound.prepare(W, b)
-        else:
-            init = init or choose_init(method, X.shape[1], loss)
-            W, b = initial_weights(network, samples, rng, init, bound.sample_weight, team=team)
-        result = Result(network, W, b, n_threads=n_threads, loss=loss, flat=targets.flat)
-        problem = Problem(
-            network,
-            bound,
-            samples,
-            team,
-            weights,
-            alpha=alpha,
-            rng=rng,
-            has_validation=early_stopping,
+    with Team(settings.n_threads) as team, np.errstate(over="ignore", invalid="ignore"):
+        problem, result, validation = _set_up(data, solver, settings, rng, team)
+        del data  # with early stopping the samples to train on are copies
+        run(
+            NetworkTraining(problem, solver, result, validation),
+            _stopping(settings),
+            callback=settings.callback,
+            verbose=settings.verbose,
+            checkpoints=checkpoints,
         )
-        result.bound_constant = problem.objective.constant
-        if method.synchronised:  # all residuals are zero
-            result.bound_constant = problem.objective.synchronised_constant
-        quiet = Status.EARLY_STOPPED if early_stopping else Status.CONVERGED
-        # Held-out losses count by their lowest one alone.
-        tol = 0.0 if early_stopping else tol
-        stopping = Stopping(max_iter, tol, n_iter_no_change, quiet, Status.MAX_ITER)
-        training = NetworkTraining(problem, method, result, validation)
-        run(training, stopping, callback=callback, verbose=verbose, checkpoints=checkpoints)
-        bound.restore(result.W, result.b)
-        if not np.all(np.isfinite(result.W[-1])) or not np.all(np.isfinite(result.b[-1])):
-            raise ValueError(
-                f"y is too large beside X: the output weights overflow {X.dtype}; divide y by a "
-                "constant, or scale X to about unit size"
-            )
+        problem.loss.restore(result.W, result.b)
+    if not np.all(np.isfinite(result.W[-1])) or not np.all(np.isfinite(result.b[-1])):
+        raise ValueError(
+            f"y is too large beside X: the output weights overflow {result.W[-1].dtype}; divide y "
+            "by a constant, or scale X to about unit size"
+        )
     return result
 
 
-def _inputs(
-    X: Any, image_shape: Any, convolutions: ConvolutionLayers
-) -> tuple[np.ndarray, tuple[int, int, int] | None]:
-    """Return checked inputs as rows, and the shape of the images if there are convolutions."""
-    shape = None
-    if convolutions.channels:
-        X, shape = image_rows(X, image_shape)
-    elif image_shape is not None:
-        raise ValueError(
-            f"image_shape={image_shape!r} needs convolutions; set conv_channels, or leave it out"
-        )
-    return check_inputs(X), shape
+def _set_up(
+    data: Data, solver: Solver, settings: Settings, rng: np.random.Generator, team: Team
+) -> tuple[Problem, Result, Batch | None]:
+    """Return the problem, the result with the initial weights, and the held-out samples."""
+    samples, loss, network = data.samples, data.targets.loss, _network(data, settings)
+    validation = None
+    if settings.early_stopping:
+        kept, held_out = data.targets.hold_out(settings.validation_fraction, rng)
+        validation = Batch.make(samples.take(held_out), loss.take(held_out), network)
+        samples, loss = samples.take(kept), loss.take(kept)
+    if isinstance(settings.init, Result):
+        W, b = settings.init.copy_weights(network, samples.dtype)
+        loss.prepare(W, b)
+    else:
+        init = settings.init or choose_init(solver, samples.n_features, settings.loss)
+        W, b = initial_weights(network, samples, rng, init, loss.sample_weight, team=team)
+    problem = Problem(
+        network,
+        loss,
+        samples,
+        team,
+        settings.weights,
+        alpha=settings.alpha,
+        rng=rng,
+        has_validation=settings.early_stopping,
+    )
+    flat, n_threads = data.targets.flat, settings.n_threads
+    result = Result(network, W, b, n_threads=n_threads, loss=settings.loss, flat=flat)
+    objective = problem.objective
+    result.bound_constant = objective.constant
+    if solver.synchronised:  # all residuals are zero
+        result.bound_constant = objective.synchronised_constant
+    return problem, result, validation
 
 
-def _data(X: np.ndarray, loss: Loss) -> dict[str, str]:
-    """Return fingerprints of the training data."""
-    given = [np.array(loss.unit), getattr(loss, "mean", None)]  # what standardising took away
-    weights = digest(loss.sample_weight)
-    return {"X": digest(X), "y": digest(loss.y, *given), "sample_weight": weights}
+def _network(data: Data, settings: Settings) -> Network:
+    """Return the network between the inputs and the outputs."""
+    hidden, n_outputs = settings.hidden_layer_sizes, data.targets.loss.n_outputs
+    activation, output_bias = settings.activation, settings.output_bias
+    if data.image_shape is None:
+        widths = (data.samples.n_features, *hidden, n_outputs)
+        return Network.dense(widths, activation, output_bias=output_bias)
+    return settings.convolutions.network(
+        data.image_shape, hidden, n_outputs, activation, output_bias
+    )
 
 
-def _method(solver: str | Solver, options: dict[str, Any] | None, **subsets: int | None) -> Solver:
-    """Return the solver with its options, those of `subsets` that are set among them."""
-    given = {name: value for name, value in subsets.items() if value is not None}
-    if given and isinstance(options, Mapping | None):
-        for name in given.keys() & (options or {}).keys():
-            raise ValueError(
-                f"{name} is given twice: {name}={given[name]!r} and in solver_options as "
-                f"{(options or {})[name]!r}; leave one of them out"
-            )
-        options = {**(options or {}), **given}
-    method = make_solver(solver, options)
-    if "refresh_every" in given and getattr(method, "batch_size", None) is None:
-        raise ValueError(
-            f"refresh_every={given['refresh_every']} needs subsets to refresh; set batch_size, or "
-            "leave it out"
-        )
-    return method
-
-
-def _check_support(method: Solver, solver: str | Solver, **wanted: bool) -> None:
-    """Raise when an argument is set that the solver cannot take into account."""
-    for name, is_set in wanted.items():
-        if is_set and name not in method.supports:
-            able = [key for key, kind in SOLVERS.items() if name in kind.supports]
-            what, else_ = f"{name} into account", "leave it at its default, or "
-            if name == "regression":
-                what, else_ = "loss='squared-error'", ""
-            raise ValueError(
-                f"solver={solver!r} cannot take {what}; {else_}choose one of "
-                f"{', '.join(map(repr, able))}"
-            )
+def _stopping(settings: Settings) -> Stopping:
+    """Return when to stop; held-out losses count by their lowest one alone."""
+    early = settings.early_stopping
+    return Stopping(
+        settings.max_iter,
+        0.0 if early else settings.tol,
+        settings.n_iter_no_change,
+        Status.EARLY_STOPPED if early else Status.CONVERGED,
+        Status.MAX_ITER,
+    )

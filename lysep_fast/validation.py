@@ -13,6 +13,7 @@ from .threads.team import ALONE, available_cpus
 
 __all__ = [
     "check_activation",
+    "check_callback",
     "check_choice",
     "check_flag",
     "check_generator",
@@ -20,8 +21,8 @@ __all__ = [
     "check_integer",
     "check_labels",
     "check_number",
-    "check_run",
     "check_targets",
+    "check_threads",
     "check_weights",
     "check_widths",
     "size_limit",
@@ -52,10 +53,7 @@ def check_inputs(
     TypeError
         If X is not real and numeric.
     """
-    try:
-        array = np.asarray(X)
-    except ValueError as error:
-        raise ValueError(f"{name} must be a matrix of numbers; its rows differ: {error}") from None
+    array = _array(X, f"{name} must be a matrix of numbers")
     if array.dtype.kind == "c":
         raise TypeError(f"{name} must be real, got dtype {array.dtype}; pass {name}.real")
     if array.dtype.kind not in "fiub":
@@ -92,6 +90,14 @@ def check_inputs(
     return array
 
 
+def _array(value: Any, wanted: str) -> np.ndarray:
+    """Return `value` as an array, or raise an error that begins with what is wanted."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{wanted}; its rows differ: {error}") from None
+
+
 def size_limit(dtype: Any) -> float:
     """Return the size of numbers up to which sums of squares and products do not overflow."""
     return float(np.finfo(dtype).max) ** 0.4
@@ -118,12 +124,7 @@ def check_labels(y: Any, n_samples: int, n_classes: int | None = None) -> tuple[
     TypeError
         If y is not integer-valued.
     """
-    try:
-        array = np.asarray(y)
-    except ValueError as error:
-        raise ValueError(
-            f"y must be a vector of class indices; its rows differ: {error}"
-        ) from None
+    array = _array(y, "y must be a vector of class indices")
     if array.ndim != 1:
         raise ValueError(
             f"y must have one dimension (one class index per sample), got shape {array.shape}; "
@@ -133,6 +134,16 @@ def check_labels(y: Any, n_samples: int, n_classes: int | None = None) -> tuple[
         raise ValueError(
             f"X and y must have the same length, got {n_samples} samples and {len(array)} labels"
         )
+    labels = _indices(array)
+    if n_classes is None:
+        return labels, _count_classes(labels)
+    if int(labels.max()) >= n_classes:
+        raise ValueError(f"y must be below n_classes={n_classes}, got {labels.max()}")
+    return labels, n_classes
+
+
+def _indices(array: np.ndarray) -> np.ndarray:
+    """Return non-negative integers of any dtype as int64."""
     if array.dtype.kind == "b" or array.dtype.kind not in "iuf":
         raise TypeError(
             f"y must hold integer class indices, got dtype {array.dtype}; map the labels with "
@@ -147,27 +158,26 @@ def check_labels(y: Any, n_samples: int, n_classes: int | None = None) -> tuple[
             )
     if np.any(array >= 2**62):
         raise ValueError(f"y must hold class indices 0..K-1, got {array.max()}")
-    if n_classes is not None:
-        n_classes = check_integer(n_classes, "n_classes", minimum=2)
     labels = array.astype(np.int64)
+    if np.any(labels < 0):
+        raise ValueError(f"y must hold class indices from 0, got {labels.min()}")
+    return labels
+
+
+def _count_classes(labels: np.ndarray) -> int:
+    """Return the number of classes that the indices speak of."""
     smallest, largest = int(labels.min()), int(labels.max())
-    if smallest < 0:
-        raise ValueError(f"y must hold class indices from 0, got {smallest}")
-    if n_classes is None:
-        if smallest == largest:
-            raise ValueError(
-                f"y holds one class only, {smallest}; training needs samples of at least two, or "
-                "the number of all classes in n_classes"
-            )
-        if largest >= 2 * len(labels) + 1000:
-            raise ValueError(
-                f"y has the class index {largest} for {len(labels)} samples; map the labels to "
-                "0..K-1 with numpy.unique(y, return_inverse=True)[1]"
-            )
-        n_classes = largest + 1
-    elif largest >= n_classes:
-        raise ValueError(f"y must be below n_classes={n_classes}, got {largest}")
-    return labels, n_classes
+    if smallest == largest:
+        raise ValueError(
+            f"y holds one class only, {smallest}; training needs samples of at least two, or "
+            "the number of all classes in n_classes"
+        )
+    if largest >= 2 * len(labels) + 1000:
+        raise ValueError(
+            f"y has the class index {largest} for {len(labels)} samples; map the labels to "
+            "0..K-1 with numpy.unique(y, return_inverse=True)[1]"
+        )
+    return largest + 1
 
 
 def check_targets(T: Any, n_samples: int, dtype: Any) -> np.ndarray:
@@ -180,11 +190,7 @@ def check_targets(T: Any, n_samples: int, dtype: Any) -> np.ndarray:
     TypeError
         If they are not real and numeric.
     """
-    try:
-        T = np.asarray(T)
-    except ValueError as error:
-        message = f"y must be numbers, one row per sample; its rows differ: {error}"
-        raise ValueError(message) from None
+    T = _array(T, "y must be numbers, one row per sample")
     array = check_inputs(T[:, None] if T.ndim == 1 else T, dtype=np.float64, name="y")
     if len(array) != n_samples:
         raise ValueError(
@@ -302,16 +308,15 @@ def check_generator(random_state: Any) -> np.random.Generator:
     return np.random.default_rng(check_integer(random_state, "random_state", minimum=0))
 
 
-def check_run(
-    max_iter: Any, tol: Any, n_iter_no_change: Any, n_threads: Any, callback: Any, verbose: Any
-) -> int:
-    """Check what every run of the training loop takes; return the number of threads."""
-    check_integer(max_iter, "max_iter", minimum=0)
-    check_number(tol, "tol", 0.0)
-    check_integer(n_iter_no_change, "n_iter_no_change", minimum=1)
+def check_callback(callback: Any) -> Any:
+    """Return the callback, or raise an error if it can neither be called nor is None."""
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable or None, got {callback!r}")
-    check_integer(verbose, "verbose", minimum=0)
+    return callback
+
+
+def check_threads(n_threads: Any) -> int:
+    """Return the number of threads, that of the process's CPUs for None."""
     return check_integer(available_cpus() if n_threads is None else n_threads, "n_threads", 1)
 
 

@@ -129,6 +129,20 @@ def test_an_interrupted_fit_warns_and_says_so():
     assert result.predict(np.zeros((1, 3))).shape == (1,)
 
 
+def test_the_warning_points_at_the_line_outside_the_package():
+    pytest.importorskip("sklearn")
+
+    def callback(row):
+        raise KeyboardInterrupt
+
+    X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    model = lysep_fast.LySepClassifier(2, callback=callback)
+    for call in (lambda: model.fit(X, [0, 0, 1, 1]), lambda: solve(3, callback=callback)):
+        with pytest.warns(UserWarning, match="Ctrl-C") as seen:
+            call()
+        assert [warning.filename for warning in seen] == [__file__]
+
+
 def test_an_interrupted_estimator_is_fitted():
     pytest.importorskip("sklearn")
     from lysep_fast import LySepClassifier

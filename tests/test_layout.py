@@ -27,6 +27,7 @@ FLOORS = (
     {"blocks", "files"},
     {"result", "checkpoint"},
     {"loop", "solvers"},
+    {"settings"},
     {"train"},
     {"pde"},
     {"estimators", "datasets"},

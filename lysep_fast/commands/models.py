@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..container.archive import Archive
-from ..files.estimators import CLASSES, write_fitted
+from ..files.estimators import CLASSES, learned, write_fitted
 from ..files.results import RESULT
 from ..layers import Convolution
 from ..load import read_labelled
@@ -116,7 +116,7 @@ def write_model(path: Path, model: Model, parameters: dict[str, Any], y: np.ndar
     kind = "classifier" if model.is_classifier else "regressor"
     if convolutional:
         kind, parameters = "conv-classifier", parameters | _image_parameters(result)
-    own = _learned(result) | {
+    own = learned(result) | {
         "n_features_in_": result.network.widths[0],
         # What partial_fit goes on from.
         "_random": np.random.RandomState(parameters["random_state"]),
@@ -176,20 +176,3 @@ def _spread(T: np.ndarray) -> types.SimpleNamespace:
     return types.SimpleNamespace(
         mean_=np.mean(T, axis=0), var_=variance, scale_=scale, n_samples_seen_=len(T)
     )
-
-
-def _learned(result: Result) -> dict[str, Any]:
-    """Return what `fit` of an estimator leaves behind, by attribute."""
-    rows, kept = result.history[1:], result.history[result.best_iter]
-    name = "accuracy" if result.loss == "cross-entropy" else "r2"
-    return {
-        "result_": result,
-        "n_iter_": result.n_iter,
-        "bound_constant_": result.bound_constant,
-        "loss_curve_": [row.loss for row in rows],
-        "separated_loss_curve_": [row.separated_loss for row in rows],
-        "validation_loss_curve_": [row.validation_loss for row in rows],
-        "validation_scores_": [getattr(row, f"validation_{name}") for row in rows],
-        "best_loss_": kept.loss,
-        "best_validation_score_": getattr(kept, f"validation_{name}"),
-    }

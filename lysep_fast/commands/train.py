@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import ACTIVATION_CODES
+from ..losses.targets import balanced
 from ..result import HistoryRow, Result, Status
 from ..solvers import SOLVERS
 from ..train import train
@@ -122,12 +123,15 @@ def run(options: argparse.Namespace) -> int:
     y, classes = _targets(table, options)
     scaling = _scaling(table.X, options)
     arguments = _arguments(options, classes is not None)
+    weights = None
+    if classes is not None and options.class_weight is not None:
+        weights = balanced(y, len(classes))[y]
     with _Progress(options.quiet, options.max_iter) as progress:
         result = train(
             scaling.apply(table.X),
             y,
             loss="squared-error" if classes is None else "cross-entropy",
-            sample_weight=None if options.class_weight is None else _balanced(y),
+            sample_weight=weights,
             n_threads=options.threads,
             checkpoint=options.checkpoint,
             checkpoint_every=options.checkpoint_every,
@@ -242,12 +246,6 @@ def _task(y: np.ndarray, n_different: int) -> tuple[str, str]:
     if n_different > _MOST_CLASSES:
         return "regress", f"{n_different} whole numbers; --task classify would make them classes"
     return "classify", "the target holds whole numbers; --task regress would take them as amounts"
-
-
-def _balanced(y: np.ndarray) -> np.ndarray:
-    """Return weights of the rows with which the classes have equal sums."""
-    counts = np.bincount(y)
-    return np.asarray(len(y) / (len(counts) * counts[y]))
 
 
 def _scaling(X: np.ndarray, options: argparse.Namespace) -> Scaling:

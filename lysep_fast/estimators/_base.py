@@ -22,8 +22,8 @@ except ImportError as error:
         "pip install 'lysep_fast[sklearn]', or use lysep_fast.train, which does without"
     ) from error
 
-from ..files.estimators import save_estimator
-from ..result import HistoryRow, Result, Status
+from ..files.estimators import CURVES, learned, save_estimator
+from ..result import Result, Status
 from ..solvers import OnlineMiniBatch, make_solver
 from ..solvers.online import Memory
 from ..train import train
@@ -38,11 +38,52 @@ _ONLINE = ("auto", "mini-batch")
 
 
 class NetworkEstimator(BaseEstimator):
-    """Estimator whose parameters are arguments of `lysep_fast.train` by the same names."""
+    """Estimator whose parameters are arguments of `lysep_fast.train` by the same names.
+
+    Parameters
+    ----------
+    random_state : int, RandomState instance or None, default None
+        Seed of the initial weights.
+    warm_start : bool, default False
+        Whether `fit` goes on from the weights of its last call, which had the same architecture
+        and, for a classifier, the same classes.  The solver starts afresh, with the parameters as
+        they are now.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of str
+        Names of the features, if X had any.
+    loss_curve_ : list of float
+        Loss of the true network on the training data after every sweep.
+    separated_loss_curve_ : list of float
+        LS = sqrt(F) after every sweep, without the penalty of `alpha`.
+    validation_loss_curve_ : list of float
+        Loss of the held-out samples after every sweep; NaN without early stopping.
+    validation_scores_ : list of float
+        Score on the held-out samples after every sweep; NaN without early stopping.
+    best_loss_, best_validation_score_ : float
+        Loss and validation score of the weights that were kept.
+    bound_constant_ : float
+        C of the bound of the loss by the separated loss.
+    n_iter_ : int
+        Number of sweeps done in the last call; the curves go on over all calls since a fresh
+        start.
+    coefs_, intercepts_ : list of ndarray
+        Weights of shape (fan_in, fan_out) and biases, layer by layer.
+    result_ : lysep_fast.Result
+        Network, history and status.
+    """
 
     random_state: Any
     warm_start: bool
     early_stopping: bool
+
+    def _keep(self, given: Mapping[str, Any]) -> None:
+        """Set the parameters; ``self._keep(locals())`` is all that an `__init__` does."""
+        for name in given.keys() - {"self", "__class__"}:
+            setattr(self, name, given[name])
 
     def _former(self, partial: bool) -> Result | None:
         """Return the result that a fit goes on from, None if it starts afresh."""
@@ -83,7 +124,6 @@ class NetworkEstimator(BaseEstimator):
             random_state=self._random.randint(np.iinfo(np.int32).max),
             **arguments,
         )
-        self.result_ = result
         if partial:
             self._memory = getattr(arguments["solver"], "memory", None)
         self._record(result, afresh=former is None)
@@ -110,21 +150,10 @@ class NetworkEstimator(BaseEstimator):
 
     def _record(self, result: Result, *, afresh: bool) -> None:
         """Set what is read after a fit; the curves go on where training did."""
-        if afresh:
-            self.loss_curve_: list[float] = []
-            self.separated_loss_curve_: list[float] = []
-            self.validation_loss_curve_: list[float] = []
-            self.validation_scores_: list[float] = []
-        rows = result.history[1:]
-        self.n_iter_ = result.n_iter
-        self.loss_curve_ += [row.loss for row in rows]
-        self.separated_loss_curve_ += [row.separated_loss for row in rows]
-        self.validation_loss_curve_ += [row.validation_loss for row in rows]
-        self.validation_scores_ += [_validation_score(row) for row in rows]
-        kept = result.history[result.best_iter]
-        self.best_loss_ = kept.loss
-        self.best_validation_score_ = _validation_score(kept)
-        self.bound_constant_ = result.bound_constant
+        for name, value in learned(result).items():
+            if name in CURVES and not afresh:
+                value = getattr(self, name) + value
+            setattr(self, name, value)
 
     @property
     def coefs_(self) -> list[np.ndarray]:
@@ -184,8 +213,3 @@ def _one_sweep(arguments: dict[str, Any], n_samples: int, memory: Memory | None)
         options = {**(options or {}), **{k: v for k, v in subsets.items() if v is not None}}
     make_solver("mini-batch", options)  # which says what is wrong with them
     return arguments | {"solver": OnlineMiniBatch(memory, **options), "solver_options": None}
-
-
-def _validation_score(row: HistoryRow) -> float:
-    """Return the accuracy or R^2 on held-out samples, NaN if there are none."""
-    return row.validation_accuracy if np.isnan(row.validation_r2) else row.validation_r2

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..losses.targets import balanced
 from ..validation import check_choice, check_weights
 from ._base import NetworkEstimator  # first: it says what is missing without scikit-learn
 
@@ -19,7 +20,30 @@ __all__ = ["NetworkClassifier"]
 
 
 class NetworkClassifier(ClassifierMixin, NetworkEstimator):
-    """Classifier whose parameters are arguments of `lysep_fast.train` by the same names."""
+    """Classifier whose parameters are arguments of `lysep_fast.train` by the same names.
+
+    Parameters
+    ----------
+    output_bias : bool, default False
+        Whether the output layer has a bias.
+    class_weight : dict or "balanced", optional
+        Weights by label, which multiply the sample weights; labels that a dict leaves out have 1.
+        ``"balanced"`` gives every class the same total weight.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (K,)
+        Class labels.
+    loss_curve_ : list of float
+        Cross-entropy of the true network on the training data after every sweep.
+    validation_loss_curve_ : list of float
+        Cross-entropy of the held-out samples after every sweep; NaN without early stopping.
+    validation_scores_ : list of float
+        Accuracy on the held-out samples after every sweep; NaN without early stopping.
+    bound_constant_ : float
+        C of ``loss_curve_[k] <= C * separated_loss_curve_[k]``; not promised for
+        ``"alternating"`` with label smoothing, where F is made of smoothed losses.
+    """
 
     class_weight: Any
 
@@ -125,9 +149,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
                 )
         else:
             check_choice(self.class_weight, "class_weight", ("balanced",))
-            # With sample weights a class has as many samples as they say.
-            counts = np.bincount(labels, own, minlength=len(self.classes_))
-            weights = np.divide(1.0, counts, out=np.zeros_like(counts, float), where=counts > 0.0)
+            weights = balanced(labels, len(self.classes_), own)
         return weights[labels] if own is None else weights[labels] * own
 
     def decision_function(self, X: Any) -> np.ndarray:

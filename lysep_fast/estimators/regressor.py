@@ -16,11 +16,14 @@ from ._base import NetworkEstimator  # first: it says what is missing without sc
 from sklearn.base import RegressorMixin
 from sklearn.preprocessing import StandardScaler
 
+from ._documented import documented
+
 __all__ = ["LySepRegressor"]
 
 _LOSS = SquaredError.name
 
 
+@documented
 class LySepRegressor(RegressorMixin, NetworkEstimator):
     """Neural network regressor trained by layer separation, for one or several outputs.
 
@@ -29,77 +32,20 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or sequence of int, default (100,)
-        Widths of the hidden layers.
-    activation : str, default "tanh"
-        Activation of the hidden layers, see ``lysep_fast.kernels.ACTIVATION_CODES``.
-    solver : str or Solver, default "auto"
-        ``"alternating"`` is Algorithm 1, ``"quasi-newton"`` and ``"mini-batch"`` are the fast
-        solvers, and ``"auto"`` takes the one of these two that suits the numbers of samples and
-        features.
-    solver_options : dict, optional
-        Keyword arguments of the solver's class in ``lysep_fast.solvers``.
-    weights : {"frobenius", "spectral"}, default "frobenius"
-        Norm of the adaptive penalty weights.
     output_bias : bool, default True
         Whether the output layer has a bias.
-    init : {"uniform", "orthogonal", "normalised", "normalised-small"}, optional
-        Initial weights; default those that suit the solver.
-    alpha : float, default 0.0
-        Weight of ``alpha/2 sum_l ||W_l||^2`` beside the mean squared error, or beside F, for
-        targets of unit variance.
-    batch_size : int, optional
-        Samples per step of the mini-batch solver.
-    early_stopping : bool, default False
-        Hold out `validation_fraction` of the samples, stop when its mean squared error has not
-        improved for `n_iter_no_change` sweeps, and keep the best iterate.
-    validation_fraction : float, default 0.1
-        See `early_stopping`.
-    max_iter : int, default 200
-        Largest number of sweeps.
-    tol : float, default 1e-4
-        Stop when the loss that the solver works on fell by less than this share of itself in
-        each of `n_iter_no_change` sweeps in a row.
-    n_iter_no_change : int, default 10
-        See `tol`.
-    random_state : int, RandomState instance or None, default None
-        Seed of the initial weights.
-    warm_start : bool, default False
-        Whether `fit` goes on from the weights of its last call, which had the same architecture.
-        The solver starts afresh, with the parameters as they are now.
-    n_threads : int, optional
-        Threads for kernels and BLAS; default all CPUs.  Results do not depend on it.
-    verbose : int, default 0
-        1 prints one line per sweep.
-    callback : callable, optional
-        Called with every `lysep_fast.HistoryRow`; training stops when it returns True.
 
     Attributes
     ----------
-    n_features_in_ : int
-        Number of features seen in `fit`.
-    feature_names_in_ : ndarray of str
-        Names of the features, if X had any.
     loss_curve_ : list of float
         Mean squared error of the true network on the training data after every sweep, summed over
         the outputs: with one output twice that of scikit-learn's MLPRegressor.
-    separated_loss_curve_ : list of float
-        LS = sqrt(F) after every sweep, without the penalty of `alpha`.
     validation_loss_curve_ : list of float
         The same of the held-out samples after every sweep; NaN without early stopping.
     validation_scores_ : list of float
         R^2 on the held-out samples after every sweep; NaN without early stopping.
-    best_loss_, best_validation_score_ : float
-        Loss and validation score of the weights that were kept.
     bound_constant_ : float
         C of ``sqrt(loss_curve_[k]) <= C * separated_loss_curve_[k]``.
-    n_iter_ : int
-        Number of sweeps done in the last call; the curves go on over all calls since a fresh
-        start.
-    coefs_, intercepts_ : list of ndarray
-        Weights of shape (fan_in, fan_out) and biases, layer by layer.
-    result_ : lysep_fast.Result
-        Network, history and status.
 
     Examples
     --------
@@ -134,25 +80,7 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
         verbose: int = 0,
         callback: Callable[[HistoryRow], bool | None] | None = None,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.solver_options = solver_options
-        self.weights = weights
-        self.output_bias = output_bias
-        self.init = init
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.max_iter = max_iter
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.n_threads = n_threads
-        self.verbose = verbose
-        self.callback = callback
+        self._keep(locals())
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LySepRegressor:
         """Train on X of shape (n, d), targets y of shape (n,) or (n, K), and sample weights.

@@ -23,8 +23,10 @@ from .results import expected_result
 
 __all__ = [
     "CLASSES",
+    "CURVES",
     "check_fitted",
     "expected_estimator",
+    "learned",
     "save_estimator",
     "unpack_attributes",
     "unpack_labels_of",
@@ -41,7 +43,7 @@ CLASSES = {
 
 # What fitting leaves on an estimator besides its result: numbers, and lists of numbers.
 _NUMBERS = ("n_iter_", "bound_constant_", "best_loss_", "best_validation_score_")
-_CURVES = (
+CURVES = (
     "loss_curve_",
     "separated_loss_curve_",
     "validation_loss_curve_",
@@ -85,7 +87,7 @@ def write_fitted(
         "parameters": {key: encode(value, key) for key, value in parameters.items()},
         "n_features_in": int(own["n_features_in_"]),
         "numbers": {key: encode(own[key], key) for key in _NUMBERS if key in own},
-        "curves": {key: len(own[key]) for key in _CURVES if key in own},
+        "curves": {key: len(own[key]) for key in CURVES if key in own},
         "labels": {},
         "random": None,
         "spread": None,
@@ -103,6 +105,23 @@ def write_fitted(
         header["spread"] = {"count": count, "outputs": len(own["_spread"].mean_)}
         arrays |= {f"spread_{key}": getattr(own["_spread"], key) for key in _SPREAD}
     write_archive(path, kind, header, arrays)
+
+
+def learned(result: Any) -> dict[str, Any]:
+    """Return what fitting leaves on an estimator that starts afresh, by attribute."""
+    rows, kept = result.history[1:], result.history[result.best_iter]
+    score = "validation_accuracy" if result.loss == "cross-entropy" else "validation_r2"
+    return {
+        "result_": result,
+        "n_iter_": result.n_iter,
+        "bound_constant_": result.bound_constant,
+        "loss_curve_": [row.loss for row in rows],
+        "separated_loss_curve_": [row.separated_loss for row in rows],
+        "validation_loss_curve_": [row.validation_loss for row in rows],
+        "validation_scores_": [getattr(row, score) for row in rows],
+        "best_loss_": kept.loss,
+        "best_validation_score_": getattr(kept, score),
+    }
 
 
 def unpack_labels_of(
@@ -157,7 +176,7 @@ def expected_estimator(header: dict[str, Any], table: HistoryTable) -> Expected:
     if not set(field(header, "numbers", dict)) <= set(_NUMBERS):
         raise ValueError("its header has unknown numbers")
     curves, labels = field(header, "curves", dict), field(header, "labels", dict)
-    if not set(curves) <= set(_CURVES) or not set(labels) <= set(_LABELS):
+    if not set(curves) <= set(CURVES) or not set(labels) <= set(_LABELS):
         raise ValueError("its header has unknown curves or labels")
     expected |= {key: ((integer(curves, key),), np.dtype(np.float64)) for key in curves}
     expected |= {key: expected_labels(own) for key, own in labels.items()}

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..validation import check_choice, check_labels, check_number, check_targets, check_weights
+from ..validation import check_labels, check_targets, check_weights
 from . import CrossEntropy, Loss, SquaredError
 
-__all__ = ["LOSSES", "Targets"]
+__all__ = ["LOSSES", "Targets", "balanced"]
 
 LOSSES = (CrossEntropy.name, SquaredError.name)
 
@@ -36,7 +36,7 @@ class Targets:
     @classmethod
     def check(
         cls,
-        loss: Any,
+        loss: str,
         y: Any,
         X: np.ndarray,
         sample_weight: Any,
@@ -46,33 +46,17 @@ class Targets:
         output_bias: bool,
         unit: float | None = None,
     ) -> Targets:
-        """Return the targets of the named loss.
+        """Return the targets of the named loss; settings that go with them are checked already.
 
         Raises
         ------
         ValueError, TypeError
-            If they, or an argument that goes with them, are not as `lysep_fast.train` says.
+            If they are not as `lysep_fast.train` says.
         """
-        check_choice(loss, "loss", LOSSES)
-        if unit is not None:
-            check_number(unit, "target_unit", 0.0, exclusive=True)
         if loss == CrossEntropy.name:
-            if unit is not None:
-                raise ValueError(
-                    f"target_unit={unit!r} belongs to numbers, but loss={loss!r} has classes as "
-                    "targets; leave it out, or choose loss='squared-error'"
-                )
             labels, n_classes = check_labels(y, len(X), n_classes)
-            if label_smoothing is not None:
-                check_number(label_smoothing, "label_smoothing", 0.0, 0.999)
             c = check_weights(sample_weight, X)
             return cls(CrossEntropy(labels, n_classes, c, label_smoothing), labels, True)
-        for name, value in (("n_classes", n_classes), ("label_smoothing", label_smoothing)):
-            if value is not None:
-                raise ValueError(
-                    f"{name}={value!r} belongs to classes, but loss={loss!r} has numbers as "
-                    "targets; leave it out, or choose loss='cross-entropy'"
-                )
         T, c = check_targets(y, len(X), X.dtype), check_weights(sample_weight, X)
         squared = SquaredError.standardised(T, c, X.dtype, centre=output_bias, unit=unit)
         return cls(squared, np.zeros(len(X), np.int64), np.ndim(y) == 1)
@@ -102,3 +86,14 @@ class Targets:
                     "samples of weight 0, or set early_stopping=False"
                 )
         return kept, held_out
+
+
+def balanced(
+    labels: np.ndarray, n_classes: int, sample_weight: np.ndarray | None = None
+) -> np.ndarray:
+    """Return weights by class with which all classes that occur have the same total weight.
+
+    With sample weights a class has as many samples as they say.
+    """
+    counts = np.bincount(labels, sample_weight, minlength=n_classes)
+    return np.divide(1.0, counts, out=np.zeros_like(counts, float), where=counts > 0.0)

@@ -8,35 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint import Checkpoints, solver_settings
-from ..features.jet import Jet
 from ..loop import Stopping, run
-from ..solvers.registry import make_from
 from ..threads.team import Team
-from ..validation import (
-    check_generator,
-    check_integer,
-    check_number,
-    check_run,
-    check_widths,
-)
 from .domains import box_for_weights
 from .jets import Hidden, JetNetwork
 from .problem import Problem
+from .settings import PDE_SOLVERS, PdeSettings, default_scale
 from .solution import PdeStatus, Solution
-from .solvers_projection import RandomFeatures, VariableProjection
-from .solvers_separated import Alternating, Nesterov
-from .state import Discrete, PdeSolver, PdeState, Sampling
+from .state import Discrete, PdeSolver, PdeState
 from .training import Callback, EquationTraining
 
-__all__ = ["PDE_SOLVERS", "solve"]
-
-PDE_SOLVERS: dict[str, type[Any]] = {
-    "random-features": RandomFeatures,
-    "variable-projection": VariableProjection,
-    "nesterov": Nesterov,
-    "alternating": Alternating,
-}
+__all__ = ["PDE_SOLVERS", "default_scale", "solve"]
 
 
 def solve(
@@ -75,7 +57,7 @@ def solve(
         Widths of the hidden layers, at least one.
     activation : {"tanh", "sin", "softplus", "gelu", "sigmoid"}, default "tanh"
         Activation with continuous third derivatives.
-    solver : {"variable-projection", "random-features", "nesterov", "alternating"} or a solver
+    solver : str or PdeSolver, default "variable-projection"
         ``"variable-projection"`` (the best measured) trains the hidden layers by quasi-Newton
         steps with the output weights eliminated; ``"random-features"`` fits the output weights
         only; ``"nesterov"`` and ``"alternating"`` are layer separation with auxiliary jets.
@@ -136,56 +118,45 @@ def solve(
     ``INTERRUPTED`` and the best weights of the iterations that were complete.  Before the first
     iteration, and on pressing it again, it is a KeyboardInterrupt as usual.
     """
-    if not isinstance(problem, Problem):
-        raise TypeError(f"problem must be a lysep_fast.pde.Problem, got {problem!r}")
-    widths = (problem.dimension, *check_widths(hidden_layer_sizes))
-    if len(widths) == 1:
-        raise ValueError("hidden_layer_sizes must hold at least one width, got none; try (40, 40)")
-    Jet(activation, 0)  # raises on what has no jet
-    check_integer(n_interior, "n_interior", minimum=1)
-    check_integer(n_boundary, "n_boundary", minimum=0 if problem.lift else 1)
-    check_number(boundary_weight, "boundary_weight", 0.0, exclusive=True)
-    n_threads = check_run(max_iter, tol, n_iter_no_change, n_threads, callback, verbose)
-    method: PdeSolver = make_from(PDE_SOLVERS, solver, solver_options)
-    if scale is None:
-        scale = default_scale(problem.dimension, method)
-    check_number(scale, "scale", 0.0, exclusive=True)
-    checkpoints = Checkpoints(checkpoint, checkpoint_every, checkpoint_errors, resume)
-    rng = check_generator(random_state)
-    checkpoints.begin(
-        lambda: {
-            "problem": problem.digest(),
-            "hidden_layer_sizes": widths[1:],
-            "activation": activation,
-            "n_interior": n_interior,
-            "n_boundary": n_boundary,
-            "boundary_weight": float(boundary_weight),
-            "scale": float(scale),
-            "tol": float(tol),
-            "n_iter_no_change": n_iter_no_change,
-            "random_state": random_state,
-            **solver_settings(method),
-        },
-        rng,
+    return _solve(PdeSettings.of(locals()))
+
+
+def _solve(settings: PdeSettings) -> Solution:
+    """Solve as the settings say."""
+    solver, rng = settings.make_solver(), settings.generator()
+    checkpoints = settings.begin(solver, rng)
+    with Team(settings.n_threads) as team, np.errstate(over="ignore", invalid="ignore"):
+        training = _set_up(settings, solver, rng, team)
+        run(
+            training,
+            _stopping(settings, solver),
+            callback=settings.callback,
+            verbose=settings.verbose,
+            checkpoints=checkpoints,
+        )
+    return training.result
+
+
+def _set_up(
+    settings: PdeSettings, solver: PdeSolver, rng: np.random.Generator, team: Team
+) -> EquationTraining:
+    """Return the problem at its points with the initial weights and the solver."""
+    problem, sampling, widths = settings.problem, settings.sampling, settings.widths
+    activation = settings.activation
+    sets = problem.collocate(
+        sampling.n_interior, sampling.n_boundary, sampling.boundary_weight, rng
     )
-    sampling = Sampling(n_interior, n_boundary, float(boundary_weight))
-
-    with Team(n_threads) as team, np.errstate(over="ignore", invalid="ignore"):
-        sets = problem.collocate(n_interior, n_boundary, sampling.boundary_weight, rng)
-        network = JetNetwork(sets, widths, activation, problem.operator.nonlinearity, team)
-        hidden = Hidden.random(widths, scale, box_for_weights(problem.domain), rng)
-        state = PdeState(hidden, np.zeros(widths[-1]))
-        solution = Solution(problem, hidden, state.w, activation, n_threads=n_threads)
-        discrete = Discrete(problem, network, sampling, scale, rng)
-        done = PdeStatus.MAX_ITER
-        if not method.iterates:
-            max_iter, done = 0, PdeStatus.SOLVED
-        stopping = Stopping(max_iter, tol, n_iter_no_change, PdeStatus.CONVERGED, done)
-        training = EquationTraining(discrete, method, state, solution)
-        run(training, stopping, callback=callback, verbose=verbose, checkpoints=checkpoints)
-    return solution
+    network = JetNetwork(sets, widths, activation, problem.operator.nonlinearity, team)
+    hidden = Hidden.random(widths, settings.scale, box_for_weights(problem.domain), rng)
+    state = PdeState(hidden, np.zeros(widths[-1]))
+    solution = Solution(problem, hidden, state.w, activation, n_threads=settings.n_threads)
+    discrete = Discrete(problem, network, sampling, settings.scale, rng)
+    return EquationTraining(discrete, solver, state, solution)
 
 
-def default_scale(dimension: int, solver: PdeSolver) -> float:
-    """Return the size of the first layer's initial weights that a solver starts from."""
-    return float(np.interp(dimension, [3, 5], solver.initial_scale))
+def _stopping(settings: PdeSettings, solver: PdeSolver) -> Stopping:
+    """Return when to stop; some solvers are done after their start."""
+    max_iter, done = settings.max_iter, PdeStatus.MAX_ITER
+    if not solver.iterates:
+        max_iter, done = 0, PdeStatus.SOLVED
+    return Stopping(max_iter, settings.tol, settings.n_iter_no_change, PdeStatus.CONVERGED, done)

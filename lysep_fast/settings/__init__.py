@@ -1,0 +1,1 @@
+"""What training was asked for: frozen settings, checked once, which checkpoints compare."""

@@ -1,0 +1,67 @@
+"""The data of `lysep_fast.train`, checked as its settings say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..checkpoint import digest
+from ..losses.targets import Targets
+from ..samples.images import image_rows
+from ..samples.kinds import Samples, as_samples
+from ..validation import check_inputs
+from .train import Settings
+
+__all__ = ["Data"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Checked data.
+
+    Attributes
+    ----------
+    samples : Samples
+        The inputs, one row per sample.
+    image_shape : tuple of 3 int or None
+        Channels, height and width of a row if there are convolutions.
+    targets : Targets
+        The loss bound to the targets and the weights of the samples.
+    """
+
+    samples: Samples
+    image_shape: tuple[int, int, int] | None
+    targets: Targets
+
+    @classmethod
+    def check(cls, X: Any, y: Any, sample_weight: Any, settings: Settings) -> Data:
+        """Return the data that the settings go with."""
+        shape = None
+        if settings.conv_channels:
+            X, shape = image_rows(X, settings.image_shape)
+        X = check_inputs(X)
+        targets = Targets.check(
+            settings.loss,
+            y,
+            X,
+            sample_weight,
+            n_classes=settings.n_classes,
+            label_smoothing=settings.label_smoothing,
+            output_bias=settings.output_bias,
+            unit=settings.target_unit,
+        )
+        return cls(as_samples(X), shape, targets)
+
+    def compared(self) -> dict[str, Any]:
+        """Return what has to be the same in a run that goes on from a checkpoint."""
+        loss = self.targets.loss
+        given = [np.array(loss.unit), getattr(loss, "mean", None)]  # what standardising took away
+        return {
+            "X": digest(self.samples.X),
+            "y": digest(loss.y, *given),
+            "sample_weight": digest(loss.sample_weight),
+            "image_shape": self.image_shape,
+            "n_classes": loss.n_outputs,
+        }

@@ -1,0 +1,202 @@
+"""Settings of `lysep_fast.train`: its arguments beside the data, checked.
+
+Annotations are those of checked values: what may be left out has its default after the checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..checkpoint import digest
+from ..layers.conv import CONVOLUTION_NORMS
+from ..layers.dense import NORMS
+from ..losses import CrossEntropy, SquaredError
+from ..losses.targets import LOSSES
+from ..network.architecture import ConvolutionLayers
+from ..passes.normalise import INIT_CHOICES
+from ..result import Result
+from ..solvers import SOLVERS, Solver, choose_solver, make_solver
+from ..validation import (
+    check_activation,
+    check_choice,
+    check_flag,
+    check_integer,
+    check_number,
+    check_widths,
+)
+from .run import IN_SOLVER, NOT_GIVEN, RunSettings, compared_as
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Settings(RunSettings):
+    """Checked settings of `lysep_fast.train`, by the names of its arguments."""
+
+    loss: str = CrossEntropy.name
+    hidden_layer_sizes: tuple[int, ...] = (100,)
+    activation: str = "tanh"
+    conv_channels: tuple[int, ...] = ()
+    kernel_size: int | Sequence[int] = 3
+    pool_size: int | Sequence[int] = 2
+    padding: int | str = "same"
+    image_shape: Sequence[int] | None = None
+    solver: str | Solver = field(default="auto", metadata=IN_SOLVER)
+    solver_options: dict[str, Any] | None = field(default=None, metadata=IN_SOLVER)
+    weights: str = "frobenius"
+    output_bias: bool = NOT_GIVEN
+    init: str | Result | None = field(default=None, metadata=compared_as(lambda own: own._start()))
+    alpha: float = 0.0
+    label_smoothing: float | None = None
+    batch_size: int | None = field(default=None, metadata=IN_SOLVER)
+    refresh_every: int | None = field(default=None, metadata=IN_SOLVER)
+    early_stopping: bool = False
+    validation_fraction: float = field(
+        default=0.1,
+        metadata=compared_as(lambda own: own.validation_fraction if own.early_stopping else None),
+    )
+    n_classes: int | None = None
+    target_unit: float | None = None
+
+    def __post_init__(self) -> None:
+        self._check_network()
+        self._check_targets()
+        if self.init is not None and not isinstance(self.init, Result):
+            check_choice(self.init, "init", INIT_CHOICES)
+        self._keep(
+            alpha=check_number(self.alpha, "alpha", 0.0),
+            early_stopping=check_flag(self.early_stopping, "early_stopping"),
+            validation_fraction=check_number(
+                self.validation_fraction, "validation_fraction", 0.0, 1.0, exclusive=True
+            ),
+        )
+        super().__post_init__()
+        if not self._is_auto:  # which has options when the data is known
+            self._made(self.solver)
+
+    def _check_network(self) -> None:
+        convolutions = ConvolutionLayers.check(
+            self.conv_channels, self.kernel_size, self.pool_size, self.padding
+        )
+        if self.image_shape is not None and not convolutions.channels:
+            raise ValueError(
+                f"image_shape={self.image_shape!r} needs convolutions; set conv_channels, or "
+                "leave it out"
+            )
+        norms = CONVOLUTION_NORMS if convolutions.channels else NORMS
+        self._keep(
+            conv_channels=convolutions.channels,
+            hidden_layer_sizes=check_widths(self.hidden_layer_sizes),
+            activation=check_activation(self.activation),
+            weights=check_choice(self.weights, "weights", norms),
+        )
+
+    def _check_targets(self) -> None:
+        loss = check_choice(self.loss, "loss", LOSSES)
+        belongs = {"n_classes": "classes", "label_smoothing": "classes", "target_unit": "numbers"}
+        wanted, other = (
+            ("classes", SquaredError) if self._has_classes else ("numbers", CrossEntropy)
+        )
+        for name, kind in belongs.items():
+            value = getattr(self, name)
+            if value is not None and kind != wanted:
+                raise ValueError(
+                    f"{name}={value!r} belongs to {kind}, but loss={loss!r} has {wanted} as "
+                    f"targets; leave it out, or choose loss={other.name!r}"
+                )
+        if self.n_classes is not None:
+            self._keep(n_classes=check_integer(self.n_classes, "n_classes", minimum=2))
+        if self.label_smoothing is not None:
+            smoothing = check_number(self.label_smoothing, "label_smoothing", 0.0, 0.999)
+            self._keep(label_smoothing=smoothing)
+        if self.target_unit is not None:
+            unit = check_number(self.target_unit, "target_unit", 0.0, exclusive=True)
+            self._keep(target_unit=unit)
+        bias = not self._has_classes if self.output_bias is None else self.output_bias
+        self._keep(output_bias=check_flag(bias, "output_bias"))
+
+    @property
+    def _has_classes(self) -> bool:
+        return self.loss == CrossEntropy.name
+
+    @property
+    def _is_auto(self) -> bool:
+        return isinstance(self.solver, str) and self.solver == "auto"
+
+    @property
+    def convolutions(self) -> ConvolutionLayers:
+        """The convolutions below the fully connected layers."""
+        return ConvolutionLayers(
+            self.conv_channels, self.kernel_size, self.pool_size, self.padding
+        )
+
+    def make_solver(
+        self, n_samples: int, n_features: int, sample_weight: np.ndarray | None
+    ) -> Solver:
+        """Return the solver, for ``"auto"`` the one that suits the data.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it does not know an option, or cannot take a setting or the weights into account.
+        """
+        solver = self.solver
+        if self._is_auto:
+            solver = "mini-batch"
+            if not self.conv_channels:
+                solver = choose_solver(n_samples, n_features, self.loss, sample_weight)
+        return self._made(solver, weighted=sample_weight is not None)
+
+    def _made(self, solver: str | Solver, *, weighted: bool = False) -> Solver:
+        method = make_solver(solver, self._options())
+        if self.refresh_every is not None and getattr(method, "batch_size", None) is None:
+            raise ValueError(
+                f"refresh_every={self.refresh_every} needs subsets to refresh; set batch_size, or "
+                "leave it out"
+            )
+        wanted = {
+            "weights": self.weights != "frobenius",
+            "alpha": self.alpha > 0.0,
+            "sample_weight": weighted,
+            "label_smoothing": bool(self.label_smoothing),
+            "regression": not self._has_classes,
+        }
+        for name in (name for name, is_set in wanted.items() if is_set):
+            if name not in method.supports:
+                raise ValueError(_unsupported(name, solver))
+        return method
+
+    def _options(self) -> Any:
+        """Return the solver's options, those among them that have arguments of their own."""
+        options = self.solver_options
+        own = {"batch_size": self.batch_size, "refresh_every": self.refresh_every}
+        own = {name: value for name, value in own.items() if value is not None}
+        if not own or not isinstance(options, Mapping | None):
+            return options  # no mapping is refused where the solver is made
+        for name in own.keys() & (options or {}).keys():
+            raise ValueError(
+                f"{name} is given twice: {name}={own[name]!r} and in solver_options as "
+                f"{(options or {})[name]!r}; leave one of them out"
+            )
+        return {**(options or {}), **own}
+
+    def _start(self) -> str | None:
+        """Return the initial weights in words, given ones by a fingerprint."""
+        if isinstance(self.init, Result):
+            return digest(*self.init.W, *self.init.b)
+        return self.init
+
+
+def _unsupported(name: str, solver: str | Solver) -> str:
+    """Return an error message about what a solver cannot take into account."""
+    able = [key for key, kind in SOLVERS.items() if name in kind.supports]
+    what, else_ = f"{name} into account", "leave it at its default, or "
+    if name == "regression":
+        what, else_ = f"loss={SquaredError.name!r}", ""
+    return (
+        f"solver={solver!r} cannot take {what}; {else_}choose one of {', '.join(map(repr, able))}"
+    )
