@@ -14,11 +14,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from lysep_fast import ModelFileError, cli
+from lysep_fast import ModelFileError
 from lysep_fast.files import atomic
 from lysep_fast.files.archive import Archive, read_archive, write_archive
-
-_, mutate = cli.load_experiment("_mutate")
+from tools import _mutate as mutate
 
 ARRAYS = {
     "matrix": np.arange(6.0).reshape(2, 3),

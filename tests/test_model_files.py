@@ -13,12 +13,11 @@ import pytest
 from model_files import FOLDER, MAKERS, NAMES, grid, make_classifier, make_result, outputs, saved
 
 import lysep_fast
-from lysep_fast import HistoryRow, ModelFileError, cli, pde
+from lysep_fast import HistoryRow, ModelFileError, pde
 from lysep_fast.files import results, solutions
 from lysep_fast.files.archive import FORMAT_VERSION, write_archive
 from lysep_fast.kernels._jit import JIT_ENABLED
-
-_, mutate = cli.load_experiment("_mutate")
+from tools import _mutate as mutate
 
 WITHOUT_SKLEARN = ("result", "solution")
 
