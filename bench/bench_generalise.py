@@ -22,12 +22,9 @@ import numpy as np
 import sklearn
 import torch
 from generalise_report import MARKS, figure, table
+from minibatch_settings import Setting, at_edge, nearest, rivals
 from peers_minibatch import (
-    Setting,
-    at_edge,
     faster_threads,
-    nearest,
-    rivals,
     train_frozen,
     train_minibatch,
     train_ours,

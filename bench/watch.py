@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from lysep_fast.cli import load_experiment
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.objective import Problem
 from lysep_fast.parts.passes import Batch, evaluate
@@ -21,26 +19,7 @@ __all__ = ["Clock", "EpochCurve", "Samples", "WatchedSolver"]
 Samples = tuple[np.ndarray, np.ndarray]
 
 
-class Clock:
-    """Wall time since the clock was made, without what is done in `paused`."""
-
-    def __init__(self) -> None:
-        self._excluded = 0.0
-        self._began = time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds so far."""
-        return time.perf_counter() - self._began - self._excluded
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Do something that does not count."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._excluded += time.perf_counter() - began
+Clock = load_experiment("_watch")[1].Clock
 
 
 @dataclass

@@ -16,7 +16,7 @@ from ._pde_tasks import ADAM_SHARE, FACTORS, MAIN, MODELS, RATES, Case
 from ._runner import Results
 from ._store import write_atomically
 from ._tables import markdown, plain
-from ._torch_baseline import how_to_get_torch
+from ._torch_loop import how_to_get_torch
 
 SHORT = "▼"
 NEEDS_TORCH = "needs torch"

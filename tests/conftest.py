@@ -124,5 +124,5 @@ def blobs():
 def no_torch(monkeypatch):
     """Let the experiments find no torch; a None among sys.modules would do, but it trips SciPy."""
     scripts, _ = cli.load_experiment("circle")
-    baseline = importlib.import_module(f"{scripts.__name__}._torch_baseline")
+    baseline = importlib.import_module(f"{scripts.__name__}._torch_loop")
     monkeypatch.setattr(baseline, "available", lambda: False)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import lysep_fast
 from lysep_fast import cli
 from lysep_fast.kernels import cross_entropy, cross_entropy_gradient
 
@@ -22,9 +23,9 @@ def part(name):
 
 
 models, report, tables = part("_models"), part("_circle_report"), part("_tables")
-baseline, progress, store = part("_torch_baseline"), part("_progress"), part("_store")
+loop, progress, store = part("_torch_loop"), part("_progress"), part("_store")
 time_left = part("_time_left")
-optimisers = part("_torch_optimisers")
+classifier = part("_torch_classifier")
 choose_rate = part("_rates").choose_rate
 
 
@@ -194,7 +195,8 @@ def torch():
 
 def test_gradient_descent_is_gradient_descent(torch):
     X, y = circle.make_circle(50, 0)
-    network = baseline.make_network((2, 6, 2), "tanh", 4, False)
+    with loop.session(4):
+        network = loop.twin(lysep_fast.Network.dense((2, 6, 2)))
     V, c, W = (p.detach().numpy().copy() for p in network.parameters())
     losses = []
     for _ in range(6):
@@ -203,8 +205,8 @@ def test_gradient_descent_is_gradient_descent(torch):
         losses.append(np.mean(e))
         D = (G @ W) * (1 - S**2) / len(y)
         V, c, W = V - 0.3 * D.T @ X, c - 0.3 * D.sum(axis=0), W - 0.3 * G.T @ S / len(y)
-    settings = {"widths": (2, 6, 2), "rate": 0.3, "n_iter": 5, "seed": 4, "n_threads": 1}
-    trained = baseline.gradient_descent(X, y, **settings)
+    settings = {"widths": (2, 6, 2), "rate": 0.3, "n_iter": 5, "seed": 4}
+    trained = classifier.train(X, y, method="descent", n_threads=1, **settings)
     np.testing.assert_allclose(trained.loss, losses, rtol=1e-10)
     logits = trained.logits(X)
     assert np.mean(cross_entropy(logits, y)) == pytest.approx(losses[-1], rel=1e-10)
@@ -215,9 +217,11 @@ def test_gradient_descent_is_gradient_descent(torch):
 def test_torch_keeps_its_global_state(torch):
     X, y = circle.make_circle(20, 0)
     numbers, n_threads = torch.random.get_rng_state(), torch.get_num_threads()
-    baseline.gradient_descent(
-        X, y, widths=(2, 3, 2), rate=0.1, n_iter=2, seed=0, n_threads=n_threads + 1
-    )
+    for method in ("descent", "adam", "lbfgs"):
+        classifier.train(
+            X, y, method=method, widths=(2, 3, 2), rate=0.1, n_iter=2, seed=0,
+            n_threads=n_threads + 1,
+        )  # fmt: skip
     assert torch.equal(torch.random.get_rng_state(), numbers)
     assert torch.get_num_threads() == n_threads
     assert torch.get_default_dtype() == torch.float32
@@ -227,8 +231,8 @@ def test_the_rate_with_the_lowest_loss_wins_and_divergence_never(torch):
     X, y = circle.make_circle(40, 0)
 
     def losses(rate, seed):
-        settings = {"widths": (2, 5, 2), "n_iter": 20, "n_threads": 1}
-        return baseline.gradient_descent(X, y, rate=rate, seed=seed, **settings).loss
+        settings = {"method": "descent", "widths": (2, 5, 2), "n_iter": 20, "n_threads": 1}
+        return classifier.train(X, y, rate=rate, seed=seed, **settings).loss
 
     rate, reached = choose_rate((1e-4, 0.3, float("inf")), (0, 1), losses)
     assert rate == 0.3
@@ -405,7 +409,7 @@ SMALL = {"widths": (2, 8, 2), "seed": 0, "n_threads": 1, "rate": 0.01}
 def test_optimisers_lower_the_loss_and_return_the_best_network(torch, method):
     X, y = circle.make_circle(60, 0)
     steps = []
-    trained = optimisers.train(
+    trained = classifier.train(
         X, y, method=method, n_iter=60, advance=lambda: steps.append(1), **SMALL
     )
     assert len(steps) == len(trained.loss) - 1 <= 60
@@ -420,23 +424,24 @@ def test_optimisers_lower_the_loss_and_return_the_best_network(torch, method):
 @pytest.mark.parametrize("method", OPTIMISERS)
 def test_optimisers_start_where_gradient_descent_does(torch, method):
     X, y = circle.make_circle(40, 0)
-    first = optimisers.train(X, y, method=method, n_iter=2, **SMALL).loss[0]
-    assert first == baseline.gradient_descent(X, y, n_iter=0, **SMALL).loss[0]
+    first = classifier.train(X, y, method=method, n_iter=2, **SMALL).loss[0]
+    assert first == classifier.train(X, y, method="descent", n_iter=0, **SMALL).loss[0]
 
 
 @pytest.mark.parametrize("method", OPTIMISERS)
 def test_optimisers_stop_at_the_loss_asked_for(torch, method):
     X, y = circle.make_circle(60, 0)
-    whole = optimisers.train(X, y, method=method, n_iter=40, **SMALL).loss
+    whole = classifier.train(X, y, method=method, n_iter=40, **SMALL).loss
     level = whole[20:].max()
-    loss = optimisers.train(X, y, method=method, n_iter=40, stop_at=level, **SMALL).loss
+    loss = classifier.train(X, y, method=method, n_iter=40, stop_at=level, **SMALL).loss
     assert loss[-1] <= level < loss[:-1].min()
     np.testing.assert_array_equal(loss, whole[: len(loss)])
 
 
 def test_adam_is_adam(torch):
     X, y = circle.make_circle(50, 0)
-    network = baseline.make_network((2, 8, 2), "tanh", 0, False)
+    with loop.session(0):
+        network = loop.twin(lysep_fast.Network.dense((2, 8, 2)))
     optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
     losses = []
     for _ in range(5):
@@ -445,7 +450,7 @@ def test_adam_is_adam(torch):
         losses.append(loss.item())
         loss.backward()
         optimiser.step()
-    found = optimisers.train(X, y, method="adam", n_iter=4, **SMALL).loss
+    found = classifier.train(X, y, method="adam", n_iter=4, **SMALL).loss
     np.testing.assert_allclose(found, losses, rtol=1e-10)
 
 
@@ -453,6 +458,6 @@ def test_adam_is_adam(torch):
 def test_an_optimiser_that_diverges_ends_and_keeps_its_best(torch, method):
     X, y = circle.make_circle(20, 0)
     X[0, 0] = np.inf  # the first loss is finite for tanh, the gradient is not
-    trained = optimisers.train(X, y, method=method, n_iter=30, **{**SMALL, "rate": 1.0})
+    trained = classifier.train(X, y, method=method, n_iter=30, **{**SMALL, "rate": 1.0})
     assert len(trained.loss) < 31
     assert np.all(np.isfinite(trained.logits(np.zeros((3, 2)))))

@@ -297,20 +297,21 @@ def test_the_baselines_stand_in_the_table_with_the_rate_that_was_found(
 
 @NEEDS_TORCH
 def test_lbfgs_in_parts_is_lbfgs_on_all_images_and_returns_its_best_network(folder, monkeypatch):
-    lbfgs = part("_mnist_lbfgs")
+    rivals = part("_mnist_torch")
     data = mnist.load(folder)
-    settings = {"architecture": mnist.ROWS[4].architecture, "n_iter": 12, "seed": 3}
+    settings = {"network": mnist.ROWS[4].architecture.network(data), "n_iter": 12, "seed": 3}
+    settings |= {"optimiser": "lbfgs", "rate": 1.0, "batch_size": None}
     settings |= {"n_threads": 1, "curve_samples": N}
-    whole = lbfgs.train(data.X, data.y, **settings)
-    monkeypatch.setattr(lbfgs, "AT_ONCE", 7)
+    whole = rivals.train(data.X, data.y, **settings)
+    monkeypatch.setattr(rivals, "AT_ONCE", 7)
     counted = []
-    parts = lbfgs.train(data.X, data.y, **settings, advance=lambda: counted.append(1))
+    parts = rivals.train(data.X, data.y, **settings, advance=lambda: counted.append(1))
     assert len(counted) == 12
-    assert len(parts.batch_losses) == 13
+    assert len(parts.losses) == 13
     # float32, and a search along a line may take another way later on
-    np.testing.assert_allclose(parts.batch_losses[:6], whole.batch_losses[:6], rtol=1e-3)
+    np.testing.assert_allclose(parts.losses[:6], whole.losses[:6], rtol=1e-3)
     reached = float(np.mean(cross_entropy(parts.logits(data.X), data.y)))
-    assert reached == pytest.approx(parts.batch_losses.min(), rel=1e-5)
-    assert reached < parts.batch_losses[0] - 0.05
+    assert reached == pytest.approx(parts.losses.min(), rel=1e-5)
+    assert reached < parts.losses[0] - 0.05
     looked = np.array(parts.curves["passes"], dtype=int)
-    np.testing.assert_allclose(parts.curves["loss"], parts.batch_losses[looked], rtol=1e-5)
+    np.testing.assert_allclose(parts.curves["loss"], parts.losses[looked], rtol=1e-5)

@@ -15,7 +15,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ..kernels import cross_entropy
+from ..network import Network
 from ..train import train
+from .experiments import load_experiment
 
 __all__ = ["PEERS", "Run", "train_here"]
 
@@ -112,40 +114,23 @@ def train_torch(
     """Train with torch's L-BFGS, if it is installed."""
     try:
         import torch
-    except ImportError:
+
+        loop = load_experiment("_torch_loop")[1]
+    except (ImportError, FileNotFoundError):
         return []
-    generator = torch.random.get_rng_state()
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    try:
-        layers: list[torch.nn.Module] = []
-        widths = (X.shape[1], *hidden)
-        for inputs, outputs in zip(widths, hidden, strict=False):
-            layers += [torch.nn.Linear(inputs, outputs), torch.nn.Tanh()]
-        model = torch.nn.Sequential(*layers, torch.nn.Linear(widths[-1], int(y.max()) + 1))
-        model = model.to(torch.float64)
-        data, labels = torch.from_numpy(X), torch.from_numpy(y)
+    network = Network.dense((X.shape[1], *hidden, int(y.max()) + 1), output_bias=True)
+    with loop.session(0, threads):
+        model, inputs = loop.twin(network), torch.from_numpy(X)
         optimiser = torch.optim.LBFGS(
             model.parameters(), max_iter=_PASSES, history_size=20, line_search_fn="strong_wolfe"
         )
-
-        def closure() -> torch.Tensor:
-            optimiser.zero_grad()
-            loss = torch.nn.functional.cross_entropy(model(data), labels)
-            loss.backward()
-            return loss
-
+        loss = loop.cross_entropy(model, inputs, torch.from_numpy(y))
         began = time.perf_counter()
-        optimiser.step(closure)
+        loop.run(optimiser, loss)
         seconds = time.perf_counter() - began
-        with torch.inference_mode():
-            U = model(data).numpy()
-            predicted = model(torch.from_numpy(X_test)).argmax(1).numpy()
-        return [_scored("torch L-BFGS", seconds, U, y, predicted, y_test)]
-    finally:
-        torch.set_num_threads(before)
-        torch.random.set_rng_state(generator)
+        U = loop.logits(model, inputs).numpy()
+        predicted = loop.logits(model, torch.from_numpy(X_test)).argmax(1).numpy()
+    return [_scored("torch L-BFGS", seconds, U, y, predicted, y_test)]
 
 
 #: Peers of `train_here`; a library that is missing gives no runs.
