@@ -35,6 +35,10 @@ def test_the_contents_name_every_page():
     assert pages <= set(manual.links(contents))
 
 
+def test_the_readme_is_short():
+    assert len((manual.ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
+
+
 PAGE = """\
 # A page: of `code`
 
