@@ -1,6 +1,5 @@
 """The parts of the experiments: tables, models, the torch baseline, progress."""
 
-import importlib
 import io
 import json
 import math
@@ -10,16 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments import part
 
 import lysep_fast
 from lysep_fast import cli
 from lysep_fast.kernels import cross_entropy, cross_entropy_gradient
 
 scripts, circle = cli.load_experiment("circle")
-
-
-def part(name):
-    return importlib.import_module(f"{scripts.__name__}.{name}")
 
 
 models, report, tables = part("_models"), part("_circle_report"), part("_tables")
@@ -186,11 +182,6 @@ def test_frozen_features_start_where_layer_separation_starts():
 
 
 # --- the torch baseline ------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch")
 
 
 def test_gradient_descent_is_gradient_descent(torch):

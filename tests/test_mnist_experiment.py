@@ -2,9 +2,6 @@
 
 import dataclasses
 import hashlib
-import importlib
-import importlib.util
-import json
 import math
 import os
 import platform
@@ -12,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments import NEEDS_TORCH, part, runs
 
 import lysep_fast
 from lysep_fast import cli
@@ -22,15 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 scripts, mnist = cli.load_experiment("mnist")
 
 
-def part(name):
-    return importlib.import_module(f"{scripts.__name__}.{name}")
-
-
 models, report, figures = part("_mnist_models"), part("_mnist_report"), part("_mnist_figures")
 
-NEEDS_TORCH = pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None, reason="torch is not installed"
-)
 N, N_TEST, EDGE = 24, 12, 8
 PICTURES = ["loss.png", "loss_time.png", "accuracy.png", "accuracy_time.png", "mistakes.png"]
 
@@ -79,10 +70,6 @@ def counted(monkeypatch):
 def reproduce(folder, out, arguments="--rows 1 --seeds 2 --sweeps 2"):
     command = ["reproduce", "mnist", "--data", str(folder), "--out", str(out)]
     return cli.main([*command, *arguments.split()])
-
-
-def runs(out):
-    return json.loads((out / "results.json").read_text(encoding="utf-8"))["runs"]
 
 
 # --- the whole ---------------------------------------------------------------------------------

@@ -1,19 +1,15 @@
 """The parts of the MNIST experiment: settings, clock, page of wrong digits, torch baselines."""
 
-import importlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments import part
 
 import lysep_fast
 from lysep_fast import cli
 
 scripts, mnist = cli.load_experiment("mnist")
-
-
-def part(name):
-    return importlib.import_module(f"{scripts.__name__}.{name}")
 
 
 models, figures = part("_mnist_models"), part("_mnist_figures")
@@ -94,11 +90,6 @@ def test_the_page_of_wrong_digits_shows_those_and_no_others():
 
 
 # --- the torch baselines -----------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch")
 
 
 def test_torch_trains_the_network_that_we_train(torch):

@@ -1,20 +1,12 @@
 """The loop that trains the rivals in torch: steps, ends, averages, and the same networks."""
 
-import importlib
-
 import numpy as np
 import pytest
+from experiments import part
 
 import lysep_fast
-from lysep_fast import cli
 
-scripts, _ = cli.load_experiment("circle")
-loop = importlib.import_module(f"{scripts.__name__}._torch_loop")
-
-
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch")
+loop = part("_torch_loop")
 
 
 @pytest.fixture
