@@ -72,7 +72,7 @@ def train_torch(
     with loop.session(seed):
         clock = Clock()
         model = loop.twin(Network.dense(widths, output_bias=True), str(X.dtype))
-        kind = torch.optim.Adam if method == "adam" else loop.lbfgs
+        optimiser = loop.make_optimiser(method, model.parameters(), rate)
         loss = loop.cross_entropy(model, torch.from_numpy(X), torch.from_numpy(y))
 
         def seen(value: float) -> bool:
@@ -81,7 +81,7 @@ def train_torch(
             return done or len(curve.loss) >= max_evaluations
 
         steps = max_evaluations if method == "adam" else 1
-        loop.run(kind(model.parameters(), lr=rate), loss, steps=steps, seen=seen)
+        loop.run(optimiser, loss, steps=steps, seen=seen)
     return curve
 
 

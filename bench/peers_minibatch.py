@@ -151,15 +151,12 @@ def train_minibatch(
     """Train a tanh network in torch; the weights of the best epoch are the result."""
     with loop.session(seed, threads):
         curve, clock = EpochCurve(), Clock()
-        targets = Targets(CrossEntropy(y, int(y.max()) + 1), y, True)
-        kept, held_out = targets.hold_out(fraction, np.random.default_rng(seed))
-        x_kept, y_kept = torch.from_numpy(X[kept]), torch.from_numpy(y[kept])
-        held = torch.from_numpy(X[held_out]), torch.from_numpy(y[held_out])
+        kept, held = _held_out(X, y, fraction, seed)
         widths = (X.shape[1], *hidden, int(y.max()) + 1)
         model = loop.twin(Network.dense(widths, output_bias=True), str(X.dtype))
         best = loop.Best(model.parameters())
         average = loop.Average(model.parameters(), setting.averaging)
-        batches, quiet = max(1, round(len(kept) / batch_size)), 0
+        batches, quiet = max(1, round(len(kept[1]) / batch_size)), 0
 
         def stepped(k: int) -> bool:
             nonlocal quiet
@@ -172,18 +169,22 @@ def train_minibatch(
                     tested = float("nan") if test is None else _tested(model, test)
                 curve.add(clock.seconds, loss, share, tested)
                 quiet = 0 if best.offer(loss) else quiet + 1
-            return quiet >= patience
+                return quiet >= patience
 
-        loop.run(
-            adamw(model, setting),
-            loop.cross_entropy(
-                model, x_kept, y_kept, shuffled(len(kept), batches), setting.label_smoothing
-            ),
-            steps=max_iter * batches,
-            stepped=stepped,
-        )
+        rows = shuffled(len(kept[1]), batches)
+        loss_of = loop.cross_entropy(model, *kept, rows, setting.label_smoothing)
+        loop.run(adamw(model, setting), loss_of, steps=max_iter * batches, stepped=stepped)
         best.restore()
         return curve.close(clock.seconds)
+
+
+def _held_out(
+    X: np.ndarray, y: np.ndarray, fraction: float, seed: int
+) -> tuple[tuple[torch.Tensor, ...], ...]:
+    """Return samples to train on and held-out ones, those of lysep_fast with this seed."""
+    targets = Targets(CrossEntropy(y, int(y.max()) + 1), y, True)
+    parts = targets.hold_out(fraction, np.random.default_rng(seed))
+    return tuple((torch.from_numpy(X[rows]), torch.from_numpy(y[rows])) for rows in parts)
 
 
 def _tested(model: torch.nn.Module, test: Samples) -> float:

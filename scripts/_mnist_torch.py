@@ -10,7 +10,17 @@ import numpy as np
 
 from lysep_fast.network import Network
 
-from ._torch_loop import Best, cross_entropy, inputs, lbfgs, logits, run, score, session, twin
+from ._torch_loop import (
+    Best,
+    cross_entropy,
+    inputs,
+    logits,
+    make_optimiser,
+    run,
+    score,
+    session,
+    twin,
+)
 from ._watch import Clock, Curves, marks
 
 #: Images per pass of L-BFGS: the maps of all of them at once would take gigabytes.
@@ -139,15 +149,12 @@ def train(
     curve_samples : int
         Images that the curves are taken on, the first ones.
     """
-    import torch
-
     n = len(X)
     size = min(batch_size or n, n)
-    kinds = {"descent": torch.optim.SGD, "adam": torch.optim.Adam, "lbfgs": lbfgs}
     with session(seed, n_threads):
         training = _Training(X, y, network, n_iter, curve_samples, size, advance)
         before = _kernels(training.model)
-        method = kinds[optimiser](training.model.parameters(), lr=rate)
+        method = make_optimiser(optimiser, training.model.parameters(), rate)
         if batch_size is None:
             training.on_all(method)
         else:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from lysep_fast.network import Network
 
-from ._torch_loop import Best, lbfgs, logits, run, session, twin
+from ._torch_loop import Best, logits, make_optimiser, run, session, twin
 from ._watch import Clock
 
 #: The rates to choose from.
@@ -31,19 +33,10 @@ class Trained:
 
 
 def train(
-    X: np.ndarray,
-    y: np.ndarray,
-    *,
-    method: str,
-    widths: Sequence[int],
-    n_iter: int,
-    seed: int,
-    n_threads: int,
-    rate: float = 1.0,
-    stop_at: float = 0.0,
-    activation: str = "tanh",
+    X: np.ndarray, y: np.ndarray, *, method: str, widths: Sequence[int], n_iter: int, seed: int,
+    n_threads: int, rate: float = 1.0, stop_at: float = 0.0, activation: str = "tanh",
     advance: Callable[[], object] = int,
-) -> Trained:
+) -> Trained:  # fmt: skip
     """Train by gradient descent to its last network, or by another method to the best one seen.
 
     Parameters
@@ -66,13 +59,12 @@ def train(
     """
     import torch
 
-    kinds = {"descent": torch.optim.SGD, "adam": torch.optim.Adam, "lbfgs": lbfgs}
     x, labels = torch.tensor(X, dtype=torch.float64), torch.tensor(y)
     curves: list[tuple[float, float, float]] = []
     with session(seed, n_threads):
         network = twin(Network.dense(widths, activation))
-        best, optimiser = Best(network.parameters()), kinds[method](network.parameters(), lr=rate)
-        share, clock = 0.0, Clock()
+        optimiser = make_optimiser(method, network.parameters(), rate)
+        best, clock, share = Best(network.parameters()), Clock(), 0.0
 
         def loss() -> torch.Tensor:
             nonlocal share
@@ -91,8 +83,10 @@ def train(
         run(optimiser, loss, steps=1 if method == "lbfgs" else n_iter + 1, seen=seen)
         if method != "descent":
             best.restore()
+    return Trained(*np.array(curves).T, partial(_predict, network))
 
-    def predict(points: np.ndarray) -> np.ndarray:
-        return np.asarray(logits(network, torch.tensor(points, dtype=torch.float64)))
 
-    return Trained(*np.array(curves).T, predict)
+def _predict(network: Any, X: np.ndarray) -> np.ndarray:
+    import torch
+
+    return np.asarray(logits(network, torch.tensor(X, dtype=torch.float64)))

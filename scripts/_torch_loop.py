@@ -110,6 +110,14 @@ def run(
                 return
 
 
+def make_optimiser(name: str, parameters: Iterable[Any], rate: float) -> Any:
+    """Return "descent", "adam" or "lbfgs"."""
+    import torch
+
+    kinds = {"descent": torch.optim.SGD, "adam": torch.optim.Adam, "lbfgs": lbfgs}
+    return kinds[name](parameters, lr=rate)
+
+
 def lbfgs(parameters: Iterable[Any], lr: float = 1.0, history: int = 20) -> Any:
     """Return L-BFGS with the strong Wolfe conditions, which goes on until it gets stuck."""
     import torch
