@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from cnn_report import OURS, figure, table
 from peers_cnn import (
     BATCH_SIZES,
@@ -37,11 +35,12 @@ from peers_cnn import (
 from plot_train import save
 from watch import EpochCurve
 
-import lysep_fast
+from lysep_fast.commands.environment import environment
 from lysep_fast.datasets import load_mnist
 from lysep_fast.network import Network
 from lysep_fast.threads.team import available_cpus
 
+PACKAGES = ("numpy", "torch")
 HELD_OUT = 5000
 CHANNELS = {"8-8": (8, 8), "16-16": (16, 16)}
 #: Peer, setting, number of epochs, and what trains with a seed.
@@ -172,12 +171,7 @@ def main() -> None:
     arguments.epochs = arguments.epochs or (QUICK_EPOCHS if arguments.quick else (2, 4, 6))
     images = load(arguments)
     results: dict[str, Any] = {
-        "cpus": available_cpus(),
-        "processor": platform.processor() or platform.machine(),
-        "versions": {
-            "python": platform.python_version(),
-            **{m.__name__: m.__version__ for m in (lysep_fast, np, torch)},
-        },
+        **environment(PACKAGES, available_cpus()),
         "quick": arguments.quick,
         "samples": len(images.y),
         "held_out": len(images.held[1]),

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,15 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sklearn
-import torch
-from generalise_report import MARKS, figure, table
+from generalise_report import MARKS, OURS, figure, table
+from minibatch_settings import Setting, at_edge, nearest, rivals
 from peers_minibatch import (
-    Setting,
-    at_edge,
     faster_threads,
-    nearest,
-    rivals,
     train_frozen,
     train_minibatch,
     train_ours,
@@ -38,11 +32,11 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from watch import EpochCurve
 
-import lysep_fast
+from lysep_fast.commands.environment import environment
 from lysep_fast.datasets import Mnist, load_mnist
 from lysep_fast.threads.team import available_cpus
 
-OURS = "lysep_fast"
+PACKAGES = ("numpy", "torch", "scikit-learn")
 SKLEARN = "scikit-learn MLP"
 PEERS = (OURS, "torch Adam", "torch AdamW", SKLEARN, "frozen features")
 #: Training samples and hidden layers.
@@ -293,12 +287,7 @@ def main() -> None:
         parser.error(f"--peers must have {OURS}, which the others are compared with")
     data = load_mnist(arguments.data) if set(arguments.tasks) & set(MNIST) else None
     results: dict[str, Any] = {
-        "cpus": available_cpus(),
-        "processor": platform.processor() or platform.machine(),
-        "versions": {
-            "python": platform.python_version(),
-            **{m.__name__: m.__version__ for m in (lysep_fast, np, torch, sklearn)},
-        },
+        **environment(PACKAGES, available_cpus()),
         "quick": arguments.quick,
         "tasks": [],
     }

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import lysep_fast
+from lysep_fast.cli import load_experiment
 from lysep_fast.datasets import make_circle
 from lysep_fast.layers import Dense
 from lysep_fast.losses import CrossEntropy
@@ -144,9 +145,9 @@ def cnn_task(peer: str, channels: int, team: Team) -> Callable[[], object]:
     rng = np.random.default_rng(0)
     X = rng.random((SWEEP_SAMPLES, 784), dtype=np.float32)
     y = rng.integers(0, 10, SWEEP_SAMPLES)
-    if peer == "torch gradient":
-        return torch_gradient(X, y, channels)
     network = Network.convolutional((1, 28, 28), (channels,) * 2, (64,), 10)
+    if peer == "torch gradient":
+        return torch_gradient(network, X, y)
     problem = Problem(network, CrossEntropy(y, 10), ArraySamples(X), team)
     W, b = initial_weights(network, ArraySamples(X), rng, "normalised")
     solver: Solver
@@ -161,16 +162,10 @@ def cnn_task(peer: str, channels: int, team: Team) -> Callable[[], object]:
     return lambda: solver.step(problem, state)
 
 
-def torch_gradient(X: np.ndarray, y: np.ndarray, channels: int) -> Callable[[], object]:
+def torch_gradient(network: Network, X: np.ndarray, y: np.ndarray) -> Callable[[], object]:
     """Return a forward and backward pass of the same network in torch."""
-    conv, pool = torch.nn.Conv2d, torch.nn.AvgPool2d
-    model = torch.nn.Sequential(
-        conv(1, channels, 3, padding=1), torch.nn.Tanh(), pool(2),
-        conv(channels, channels, 3, padding=1), torch.nn.Tanh(), pool(2),
-        torch.nn.Flatten(), torch.nn.Linear(49 * channels, 64), torch.nn.Tanh(),
-        torch.nn.Linear(64, 10, bias=False),
-    )  # fmt: skip
-    x, labels = torch.from_numpy(X).reshape(-1, 1, 28, 28), torch.from_numpy(y)
+    loop = load_experiment("_torch_loop")[1]
+    model, x, labels = loop.twin(network, "float32"), loop.inputs(network, X), torch.from_numpy(y)
 
     def gradient() -> None:
         model.zero_grad(set_to_none=True)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from peers import ADAM_RATES, Curve, train_adam, train_frozen, train_lbfgs
+from peers import ADAM_RATES, Curve, train_frozen, train_torch
 
 import lysep_fast
 from lysep_fast.datasets import make_checkerboard, make_circle
@@ -65,14 +65,12 @@ def peers(arguments: argparse.Namespace, limits: Limits, rate: float) -> dict[st
     made: dict[str, Train] = {}
     for solver in arguments.solvers:
         made[solver] = partial(train_ours, solver=solver)
-    many = 10**6  # time is the limit, not the number of steps
     made["frozen features"] = partial(train_frozen, max_seconds=arguments.seconds)
-    made["torch L-BFGS"] = partial(
-        train_lbfgs, max_evaluations=many, max_seconds=limits["torch L-BFGS"]
-    )
+    # Time is the limit, not the number of steps.
+    made["torch L-BFGS"] = partial(train_torch, method="lbfgs", max_seconds=limits["torch L-BFGS"])
     if arguments.adam:
         made["torch Adam"] = partial(
-            train_adam, rate=rate, max_iter=many, max_seconds=limits["torch Adam"]
+            train_torch, method="adam", rate=rate, max_seconds=limits["torch Adam"]
         )
     return made
 
@@ -105,7 +103,7 @@ def find_limits(arguments: argparse.Namespace, data: dict[int, Data], widths: Wi
 def best_rate(X: np.ndarray, y: np.ndarray, widths: Widths, seconds: float) -> float:
     """Return the rate of the list that is first at, or else nearest to, a CE of 1e-2."""
     curves = {
-        rate: train_adam(X, y, widths, 0, 1e-2, rate, max_iter=10**6, max_seconds=seconds)
+        rate: train_torch(X, y, widths, 0, 1e-2, "adam", rate, max_seconds=seconds)
         for rate in ADAM_RATES
     }
     return min(curves, key=lambda rate: (curves[rate].reached, min(curves[rate].loss)))

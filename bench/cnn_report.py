@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from generalise_report import spread
+from generalise_report import OURS, about_machine, spread
 from plot_train import FONT, log_seconds, new_figure, save
 
 __all__ = ["OURS", "figure", "table"]
 
-OURS = "lysep_fast"
 #: Test accuracies in %.
 MARKS = (98.5, 98.7, 98.9)
 COLORS = {
@@ -100,10 +99,8 @@ def _at_mark(groups: Groups, peer: str, mark: float) -> str:
 
 def _notes(results: dict[str, Any]) -> list[str]:
     """Say what the numbers are, how torch computed and what the search cost."""
-    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
-    quick = " **A quick trial, not a measurement.**" if results["quick"] else ""
     notes = [
-        f"{results['cpus']} CPUs ({results['processor']}); {versions}.{quick}",
+        about_machine(results),
         f"{results['samples']} training and {results['held_out']} held-out images; two 3x3 "
         "convolutions that keep the size, each with tanh and 2x2 average pooling, 64 hidden "
         f"units, tanh, float32; mean ± standard deviation over {results['seeds']} seeds, the "

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from plot_train import FONT, log_seconds, new_figure, save
 
-__all__ = ["COLORS", "MARKS", "figure", "reached", "spread", "table"]
+__all__ = ["COLORS", "MARKS", "OURS", "about_machine", "figure", "reached", "spread", "table"]
 
 OURS = "lysep_fast"
 COLORS = {
@@ -98,11 +98,19 @@ def spread(values: np.ndarray, standard_error: bool = False, digits: int = 2) ->
     return f"{values.mean():.{digits}f} ± {width:.{digits}f}"
 
 
-def _about(results: dict[str, Any]) -> str:
+def about_machine(results: dict[str, Any]) -> str:
+    """Say where it was measured, with which versions, and whether it was a measurement."""
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     quick = " **A quick trial, not a measurement.**" if results["quick"] else ""
     return (
-        f"{results['cpus']} CPUs ({results['processor']}); {versions}.{quick} Accuracy: mean ± "
+        f"{results['cpus_available']} CPUs ({results['cpu']}); python {results['python']}, "
+        f"{versions}.{quick}"
+    )
+
+
+def _about(results: dict[str, Any]) -> str:
+    return (
+        f"{about_machine(results)} Accuracy: mean ± "
         "standard deviation over seeds; the paired difference has its standard error. All else "
         "are medians; seconds include the held-out evaluations, not those on test data. Marks: "
         "the first epoch whose test accuracy is there, in brackets how many seeds come there."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,13 +10,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.optimize
 import torch
+from watch import Clock
 
+from lysep_fast.cli import load_experiment
 from lysep_fast.kernels import cross_entropy_gradient
 from lysep_fast.network import Network
 from lysep_fast.passes.normalise import initial_weights
 from lysep_fast.samples.kinds import ArraySamples
 
-__all__ = ["ADAM_RATES", "Curve", "network", "train_adam", "train_frozen", "train_lbfgs"]
+__all__ = ["ADAM_RATES", "Curve", "train_frozen", "train_torch"]
+
+loop = load_experiment("_torch_loop")[1]
 
 ADAM_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 
@@ -48,85 +51,38 @@ class Curve:
 
 
 class _Reached(Exception):
-    """Ends an optimiser from inside its closure."""
+    """Ends SciPy's optimiser from inside its objective."""
 
 
-def network(widths: Sequence[int], seed: int, dtype: torch.dtype) -> torch.nn.Sequential:
-    """Build the network with torch's default initial weights and an output bias."""
-    torch.manual_seed(seed)
-    parts: list[torch.nn.Module] = []
-    for fan_in, fan_out in itertools.pairwise(widths):
-        parts += [torch.nn.Linear(fan_in, fan_out), torch.nn.Tanh()]
-    return torch.nn.Sequential(*parts[:-1]).to(dtype)
-
-
-def train_lbfgs(
+def train_torch(
     X: np.ndarray,
     y: np.ndarray,
     widths: Sequence[int],
     seed: int,
     target: float,
-    max_evaluations: int = 2000,
+    method: str,
+    rate: float = 1.0,
+    max_evaluations: int = 10**6,
     max_seconds: float = 60.0,
-    history: int = 20,
 ) -> Curve:
-    """Run torch's L-BFGS with strong Wolfe line search on the full batch.
+    """Run Adam at one rate, or L-BFGS with strong Wolfe line search, on the full batch.
 
-    The clock stops at the first evaluation below the target, inside the line search.
+    The clock stops at the first evaluation below the target, for L-BFGS inside the line search.
     """
-    inputs, labels = torch.from_numpy(X), torch.from_numpy(y)
     curve = Curve()
-    began = time.perf_counter()
-    model = network(widths, seed, inputs.dtype)
-    optimiser = torch.optim.LBFGS(
-        model.parameters(),
-        lr=1.0,
-        max_iter=max_evaluations,
-        max_eval=max_evaluations,
-        history_size=history,
-        tolerance_grad=0.0,
-        tolerance_change=0.0,
-        line_search_fn="strong_wolfe",
-    )
+    with loop.session(seed):
+        clock = Clock()
+        model = loop.twin(Network.dense(widths, output_bias=True), str(X.dtype))
+        optimiser = loop.make_optimiser(method, model.parameters(), rate)
+        loss = loop.cross_entropy(model, torch.from_numpy(X), torch.from_numpy(y))
 
-    def closure() -> torch.Tensor:
-        optimiser.zero_grad()
-        loss = torch.nn.functional.cross_entropy(model(inputs), labels)
-        value, elapsed = loss.item(), time.perf_counter() - began
-        if curve.add(elapsed, value, target) or elapsed > max_seconds:
-            raise _Reached
-        loss.backward()
-        return loss
+        def seen(value: float) -> bool:
+            elapsed = clock.seconds
+            done = curve.add(elapsed, value, target) or elapsed > max_seconds
+            return done or len(curve.loss) >= max_evaluations
 
-    with contextlib.suppress(_Reached):
-        optimiser.step(closure)
-    return curve
-
-
-def train_adam(
-    X: np.ndarray,
-    y: np.ndarray,
-    widths: Sequence[int],
-    seed: int,
-    target: float,
-    rate: float,
-    max_iter: int = 5000,
-    max_seconds: float = 60.0,
-) -> Curve:
-    """Run Adam on the full batch at one rate."""
-    inputs, labels = torch.from_numpy(X), torch.from_numpy(y)
-    curve = Curve()
-    began = time.perf_counter()
-    model = network(widths, seed, inputs.dtype)
-    optimiser = torch.optim.Adam(model.parameters(), lr=rate)
-    for _ in range(max_iter):
-        optimiser.zero_grad()
-        loss = torch.nn.functional.cross_entropy(model(inputs), labels)
-        value, elapsed = loss.item(), time.perf_counter() - began
-        if curve.add(elapsed, value, target) or elapsed > max_seconds:
-            break
-        loss.backward()
-        optimiser.step()
+        steps = max_evaluations if method == "adam" else 1
+        loop.run(optimiser, loss, steps=steps, seen=seen)
     return curve
 
 

@@ -13,17 +13,19 @@ import functools
 import itertools
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.special
 import torch
-from peers_minibatch import Setting, stepper
+from minibatch_settings import Setting
+from peers_minibatch import adamw, shuffled
 from watch import Clock, EpochCurve, Samples, WatchedSolver
 
 import lysep_fast
+from lysep_fast.cli import load_experiment
 from lysep_fast.layers import Convolution
 from lysep_fast.network import Network
 from lysep_fast.passes.normalise import initial_weights
@@ -43,11 +45,11 @@ __all__ = [
     "train_torch",
 ]
 
+loop = load_experiment("_torch_loop")[1]
+
 RATES: tuple[float, ...] = (1e-3, 2e-3, 3e-3, 5e-3, 1e-2, 2e-2)
 BATCH_SIZES: tuple[int, ...] = (64, 128)
 DECAYS: tuple[float, ...] = (0.03, 0.1)
-#: Images per forward pass of an evaluation.
-EVALUATED_AT_ONCE = 1000
 OWN_INIT = "normalised-small"
 
 
@@ -167,21 +169,7 @@ def train_ours(
 @functools.cache
 def _model(network: Network, channels_last: bool) -> torch.nn.Sequential:
     """Return the network in torch: one for all runs, so that it is compiled only once."""
-    parts: list[torch.nn.Module] = []
-    for layer in network.layers:
-        if isinstance(layer, Convolution):
-            taps, zeros = layer.kernel_size, layer.padding
-            parts += [
-                torch.nn.Conv2d(layer.image_shape[0], layer.output_shape[0], taps, padding=zeros),
-                torch.nn.Tanh(),
-                torch.nn.AvgPool2d(2),
-            ]
-        else:
-            if isinstance(parts[-1], torch.nn.AvgPool2d):
-                parts.append(torch.nn.Flatten())
-            parts += [torch.nn.Linear(layer.n_inputs, layer.n_outputs), torch.nn.Tanh()]
-    model = torch.nn.Sequential(*parts[:-1])
-    return model.to(memory_format=_layout(channels_last))  # type: ignore[call-overload]
+    return loop.twin(network, "float32").to(memory_format=_layout(channels_last))
 
 
 @functools.cache
@@ -230,58 +218,40 @@ def train_torch(
     network: Network, images: Images, setting: CnnSetting, seed: int, epochs: int, speed: Speed
 ) -> EpochCurve:
     """Train in torch for so many epochs; the last epoch is the result."""
-    torch.set_num_threads(speed.threads)
     last = speed.channels_last
     model, called = _model(network, last), _callable(network, last, speed.compiled)
     batches = max(1, round(len(images.y) / setting.batch_size))
-    _warm_up(called, *_to_tensors((images.X, images.y), last), batches)
-    test = None if images.test is None else _to_tensors(images.test, last)
-    clock, curve = Clock(), EpochCurve()
-    with clock.paused():  # our initial weights are a gift to the rival
+    with loop.session(seed, speed.threads):
+        x, y = _to_tensors((images.X, images.y), last)
+        _warm_up(called, x, y, batches)
+        test = None if images.test is None else _to_tensors(images.test, last)
         initialise(model, network, images.X, seed, setting.init)
-    x, y = _to_tensors((images.X, images.y), last)
-    held = _to_tensors(images.held, last)
-    step = stepper(called, setting.optimiser, speed.fused, schedule=epochs * batches)
-    for _ in range(epochs):
-        for index in torch.tensor_split(torch.randperm(len(y)), batches):
-            weights = step(x[index], y[index])
-        with _weights_of(model, weights):
-            loss, share = _score(model, *held)
-            with clock.paused():
-                tested = _score(model, *test)[1] if test else float("nan")
-            curve.add(clock.seconds, loss, share, tested)
-    curve.total, curve.accuracy = clock.seconds, curve.test[-1]
-    with _weights_of(model, weights):
-        curve.train_loss = _score(model, x, y)[0]
+        clock, curve = Clock(), EpochCurve()
+        x, y = _to_tensors((images.X, images.y), last)
+        held = _to_tensors(images.held, last)
+        steps, chosen = epochs * batches, setting.optimiser
+        average = loop.Average(model.parameters(), chosen.averaging)
+
+        def stepped(k: int) -> None:
+            average.add(k)
+            if k % batches == 0:
+                with average.inside():
+                    loss, share = loop.score(model, *held)
+                    with clock.paused():
+                        tested = loop.score(model, *test)[1] if test else float("nan")
+                    curve.add(clock.seconds, loss, share, tested)
+
+        loop.run(
+            adamw(model, chosen, speed.fused),
+            loop.cross_entropy(called, x, y, shuffled(len(y), batches), chosen.label_smoothing),
+            steps=steps,
+            rate=lambda k: chosen.rate * max(0.0, 1.0 - k / steps),
+            stepped=stepped,
+        )
+        curve.total, curve.accuracy = clock.seconds, curve.test[-1]
+        with average.inside():
+            curve.train_loss = loop.score(model, x, y)[0]
     return curve
-
-
-class _weights_of:
-    """Put other weights into a model for a while (by reference: nothing is copied)."""
-
-    def __init__(self, model: torch.nn.Module, weights: Iterable[torch.Tensor]) -> None:
-        self.pairs = list(zip(model.parameters(), weights, strict=True))
-
-    def __enter__(self) -> None:
-        self.own = [own.data for own, _ in self.pairs]
-        for own, other in self.pairs:
-            own.data = other.data
-
-    def __exit__(self, *error: object) -> None:
-        for (own, _), data in zip(self.pairs, self.own, strict=True):
-            own.data = data
-
-
-def _score(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> tuple[float, float]:
-    """Return mean cross-entropy and accuracy."""
-    loss, correct = 0.0, 0
-    with torch.inference_mode():
-        for start in range(0, len(y), EVALUATED_AT_ONCE):
-            labels = y[start : start + EVALUATED_AT_ONCE]
-            U = model(x[start : start + EVALUATED_AT_ONCE])
-            loss += torch.nn.functional.cross_entropy(U, labels, reduction="sum").item()
-            correct += int((U.argmax(1) == labels).sum())
-    return loss / len(y), correct / len(y)
 
 
 def fastest(network: Network, images: Images, batch_size: int) -> tuple[Speed, dict[str, float]]:
@@ -321,10 +291,10 @@ def _step_times(
                 raise
             print(f"torch cannot compile: {error}", file=sys.stderr)
             continue
-        step = stepper(called, Setting(), speed.fused)
-        picks = torch.randint(len(y), (steps, batch_size))
+        picks = iter(torch.randint(len(y), (steps, batch_size)))
+        optimiser = adamw(_model(network, speed.channels_last), Setting(), speed.fused)
+        loss = loop.cross_entropy(called, x, y, picks)
         began = time.perf_counter()
-        for index in picks:
-            step(x[index], y[index])
+        loop.run(optimiser, loss, steps=steps)
         times[speed] = min(times[speed], (time.perf_counter() - began) / steps)
     return times

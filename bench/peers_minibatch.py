@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from peers import network
+from minibatch_settings import FrozenSetting, Setting
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 from watch import Clock, EpochCurve, Samples, WatchedSolver
 
 import lysep_fast
+from lysep_fast.cli import load_experiment
+from lysep_fast.losses import CrossEntropy
+from lysep_fast.losses.targets import Targets
 from lysep_fast.network import Network
 from lysep_fast.passes.normalise import initial_weights
 from lysep_fast.samples.kinds import ArraySamples
@@ -32,111 +34,16 @@ from lysep_fast.threads.blocks import sample_blocks
 from lysep_fast.threads.team import Team
 
 __all__ = [
-    "FrozenSetting",
-    "Setting",
-    "at_edge",
+    "adamw",
     "faster_threads",
-    "nearest",
-    "rivals",
-    "stepper",
+    "shuffled",
     "train_frozen",
     "train_minibatch",
     "train_ours",
     "train_sklearn",
 ]
 
-ADAM_RATES: tuple[float, ...] = (5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
-ADAMW_RATES: tuple[float, ...] = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2)
-ADAMW_DECAYS: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a torch rival is run with.
-
-    Attributes
-    ----------
-    rate : float
-        Constant learning rate.
-    weight_decay : float
-        Decoupled decay of the weights, not of the biases; 0 makes AdamW the same as Adam.
-    averaging : float
-        Weight of the past in the average of the iterates, ``min(averaging, 1 - 1/(k+1))``, which
-        is then what is evaluated; 0 evaluates the last iterate.
-    label_smoothing : float
-        In the training loss; the held-out loss is always the plain cross-entropy.
-    """
-
-    rate: float = 1e-3
-    weight_decay: float = 0.0
-    averaging: float = 0.0
-    label_smoothing: float = 0.0
-
-    def __str__(self) -> str:
-        """Only what sets it apart from the others of its kind."""
-        decay = f", decay {self.weight_decay:g}" if self.weight_decay else ""
-        return f"rate {self.rate:g}{decay}"
-
-
-@dataclass(frozen=True)
-class FrozenSetting:
-    """How the hidden layers of the frozen features are drawn, and what trains the last one."""
-
-    init: str = "normalised"
-    solver: str = "mini-batch"
-
-    def __str__(self) -> str:
-        """In words."""
-        return f"{self.init}, {self.solver}"
-
-
-def rivals(quick: bool = False) -> dict[str, tuple[Any, ...]]:
-    """Return the fixed lists of settings that the validation loss chooses from."""
-    rates, decays = ADAMW_RATES, ADAMW_DECAYS
-    adam = tuple(Setting(rate) for rate in ADAM_RATES)
-    if quick:
-        adam, rates, decays = adam[2:3], rates[1:3], decays[2:4]
-    adamw = tuple(
-        Setting(rate, decay, averaging=0.99, label_smoothing=0.1)
-        for rate in rates
-        for decay in decays
-    )
-    frozen = tuple(
-        FrozenSetting(init, solver)
-        for init in ("normalised-small", "normalised")
-        for solver in ("mini-batch", "quasi-newton")
-    )
-    return {"torch Adam": adam, "torch AdamW": adamw, "frozen features": frozen}
-
-
-def _axes(setting: Setting) -> tuple[float, float]:
-    return setting.rate, setting.weight_decay
-
-
-def nearest(settings: Sequence[Setting], centre: Setting, count: int) -> tuple[Setting, ...]:
-    """Return the `count` settings nearest to one of them, in steps of the lists."""
-    grids = [sorted(set(values)) for values in zip(*map(_axes, settings), strict=True)]
-
-    def place(setting: Setting) -> np.ndarray:
-        pairs = zip(grids, _axes(setting), strict=True)
-        return np.array([grid.index(value) for grid, value in pairs], float)
-
-    ordered = sorted(settings, key=lambda s: float(np.sum((place(s) - place(centre)) ** 2)))
-    chosen = ordered[:count]
-    return tuple(setting for setting in settings if setting in chosen)
-
-
-def at_edge(tried: Iterable[Setting], winner: Setting) -> list[str]:
-    """Return in words where something beyond the winner was not tried: its list's edges."""
-    tried, edges = list(tried), []
-    for name, axis in (("rate", 0), ("decay", 1)):
-        if len({_axes(s)[axis] for s in tried}) < 2:
-            continue
-        own, other = _axes(winner)[axis], _axes(winner)[1 - axis]
-        along = [_axes(s)[axis] for s in tried if _axes(s)[1 - axis] == other]
-        edges += [f"no smaller {name}"] * (own <= min(along))
-        edges += [f"no larger {name}"] * (own >= max(along))
-    return edges
+loop = load_experiment("_torch_loop")[1]
 
 
 def train_ours(
@@ -229,16 +136,6 @@ def _features(
     return out
 
 
-def hold_out(y: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return indices of training and held-out samples, every class in proportion."""
-    rng, chosen = np.random.default_rng(seed), []
-    for label in np.unique(y):
-        members = np.flatnonzero(y == label)
-        chosen.append(rng.choice(members, round(fraction * len(members)), replace=False))
-    held_out = np.sort(np.concatenate(chosen))
-    return np.setdiff1d(np.arange(len(y)), held_out), held_out
-
-
 def train_minibatch(
     X: np.ndarray,
     y: np.ndarray,
@@ -254,82 +151,62 @@ def train_minibatch(
     fraction: float = 0.1,
 ) -> EpochCurve:
     """Train a tanh network in torch; the weights of the best epoch are the result."""
-    torch.set_num_threads(threads)
-    curve, clock = EpochCurve(), Clock()
-    kept, held_out = hold_out(y, fraction, seed)
-    x_kept, y_kept = torch.from_numpy(X[kept]), torch.from_numpy(y[kept])
-    held = torch.from_numpy(X[held_out]), torch.from_numpy(y[held_out])
-    widths = (X.shape[1], *hidden, int(y.max()) + 1)
-    model = network(widths, seed, x_kept.dtype)
-    evaluated = network(widths, seed, x_kept.dtype)
-    step = stepper(model, setting)
-    batches = max(1, round(len(kept) / batch_size))
-    smallest, best, quiet = np.inf, evaluated.state_dict(), 0
-    while curve.epochs < max_iter and quiet < patience:
-        for index in torch.tensor_split(torch.randperm(len(kept)), batches):
-            source = step(x_kept[index], y_kept[index])
-        with torch.no_grad():
-            for target, value in zip(evaluated.parameters(), source, strict=True):
-                target.copy_(value)
-        loss, share = _score(evaluated, *held)
-        with clock.paused():
-            tested = float("nan") if test is None else _score(evaluated, *_tensors(test))[1]
-        curve.add(clock.seconds, loss, share, tested)
-        if loss < smallest:
-            smallest, quiet = loss, 0
-            best = {name: value.clone() for name, value in evaluated.state_dict().items()}
-        else:
-            quiet += 1
-    evaluated.load_state_dict(best)
-    return curve.close(clock.seconds)
+    with loop.session(seed, threads):
+        curve, clock = EpochCurve(), Clock()
+        kept, held = _held_out(X, y, fraction, seed)
+        widths = (X.shape[1], *hidden, int(y.max()) + 1)
+        model = loop.twin(Network.dense(widths, output_bias=True), str(X.dtype))
+        best = loop.Best(model.parameters())
+        average = loop.Average(model.parameters(), setting.averaging)
+        batches, quiet = max(1, round(len(kept[1]) / batch_size)), 0
+
+        def stepped(k: int) -> bool:
+            nonlocal quiet
+            average.add(k)
+            if k % batches:
+                return False
+            with average.inside():
+                loss, share = loop.score(model, *held)
+                with clock.paused():
+                    tested = float("nan") if test is None else _tested(model, test)
+                curve.add(clock.seconds, loss, share, tested)
+                quiet = 0 if best.offer(loss) else quiet + 1
+                return quiet >= patience
+
+        rows = shuffled(len(kept[1]), batches)
+        loss_of = loop.cross_entropy(model, *kept, rows, setting.label_smoothing)
+        loop.run(adamw(model, setting), loss_of, steps=max_iter * batches, stepped=stepped)
+        best.restore()
+        return curve.close(clock.seconds)
 
 
-def _tensors(samples: Samples) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.from_numpy(samples[0]), torch.from_numpy(samples[1])
+def _held_out(
+    X: np.ndarray, y: np.ndarray, fraction: float, seed: int
+) -> tuple[tuple[torch.Tensor, ...], ...]:
+    """Return samples to train on and held-out ones, those of lysep_fast with this seed."""
+    targets = Targets(CrossEntropy(y, int(y.max()) + 1), y, True)
+    parts = targets.hold_out(fraction, np.random.default_rng(seed))
+    return tuple((torch.from_numpy(X[rows]), torch.from_numpy(y[rows])) for rows in parts)
 
 
-def _score(model: torch.nn.Module, x: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-    """Return mean cross-entropy and accuracy."""
-    with torch.no_grad():
-        U = model(x)
-        loss = torch.nn.functional.cross_entropy(U, labels).item()
-        return loss, (U.argmax(1) == labels).double().mean().item()
+def _tested(model: torch.nn.Module, test: Samples) -> float:
+    return loop.score(model, *map(torch.from_numpy, test))[1]
 
 
-def stepper(
-    model: torch.nn.Module, setting: Setting, fused: bool = True, schedule: int | None = None
-) -> Callable[[torch.Tensor, torch.Tensor], list[torch.Tensor]]:
-    """Return a function that does one step and returns the weights to evaluate.
+def shuffled(n: int, batches: int) -> Iterator[torch.Tensor]:
+    """Yield the rows of one batch after the other, in a new order for every epoch."""
+    while True:
+        yield from torch.tensor_split(torch.randperm(n), batches)
 
-    With `schedule` the rate falls linearly, to 0 after so many steps.
-    """
-    weights: list[torch.Tensor] = list(model.parameters())
-    averages = [w.detach().clone() for w in weights]
+
+def adamw(model: torch.nn.Module, setting: Setting, fused: bool = True) -> torch.optim.Optimizer:
+    """Return the optimiser of a setting; weights decay, biases do not."""
+    weights = list(model.parameters())
     groups = [
         {"params": [w for w in weights if w.ndim >= 2], "weight_decay": setting.weight_decay},
         {"params": [w for w in weights if w.ndim == 1], "weight_decay": 0.0},
     ]
-    optimiser = torch.optim.AdamW(groups, lr=setting.rate, weight_decay=0.0, fused=fused)
-    loss_of = torch.nn.CrossEntropyLoss(label_smoothing=setting.label_smoothing)
-    count = 0
-
-    def step(x: torch.Tensor, labels: torch.Tensor) -> list[torch.Tensor]:
-        nonlocal count
-        if schedule is not None:
-            for group in optimiser.param_groups:
-                group["lr"] = setting.rate * max(0.0, 1.0 - count / schedule)
-        optimiser.zero_grad(set_to_none=True)
-        loss_of(model(x), labels).backward()
-        optimiser.step()
-        past = min(setting.averaging, 1.0 - 1.0 / (count + 1.0))
-        count += 1
-        if not setting.averaging:
-            return weights
-        with torch.no_grad():
-            torch._foreach_lerp_(averages, weights, 1.0 - past)
-        return averages
-
-    return step
+    return torch.optim.AdamW(groups, lr=setting.rate, weight_decay=0.0, fused=fused)
 
 
 def train_sklearn(

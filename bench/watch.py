@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from lysep_fast.cli import load_experiment
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.objective import Problem
 from lysep_fast.passes.full import Batch, evaluate
+from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.state import State
 
 __all__ = ["Clock", "EpochCurve", "Samples", "WatchedSolver"]
@@ -21,26 +20,7 @@ __all__ = ["Clock", "EpochCurve", "Samples", "WatchedSolver"]
 Samples = tuple[np.ndarray, np.ndarray]
 
 
-class Clock:
-    """Wall time since the clock was made, without what is done in `paused`."""
-
-    def __init__(self) -> None:
-        self._excluded = 0.0
-        self._began = time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds so far."""
-        return time.perf_counter() - self._began - self._excluded
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Do something that does not count."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._excluded += time.perf_counter() - began
+Clock = load_experiment("_watch")[1].Clock
 
 
 @dataclass
@@ -156,7 +136,8 @@ def _batch(problem: Problem, samples: Samples | None) -> Batch | None:
         return None
     X, y = samples
     loss = CrossEntropy(y, problem.network.widths[-1])
-    return Batch.make(X.astype(problem.samples.X.dtype, copy=False), loss, problem.network)
+    held_out = ArraySamples(X.astype(problem.samples.dtype, copy=False))
+    return Batch.make(held_out, loss, problem.network)
 
 
 def _score(problem: Problem, state: State, batch: Batch) -> tuple[float, float]:

@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
-import importlib.util
 import io
 import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from .commands import bench, info, predict, train
 from .commands.arguments import positive
+from .commands.experiments import load_experiment
 from .commands.messages import (
     FAILED,
     INTERRUPTED,
@@ -45,9 +43,6 @@ EXPERIMENTS = {
 }
 
 _COMMANDS = (train, predict, info, bench)
-
-# The folder is loaded under a private name: no entry in sys.path, no clash with other "scripts".
-_PACKAGE = "_lysep_fast_scripts"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -135,49 +130,12 @@ def _reproduce(options: argparse.Namespace) -> int:
     return OK
 
 
-def load_experiment(name: str) -> tuple[ModuleType, Any]:
-    """Return the package of the experiments and the module of one of them.
-
-    Raises
-    ------
-    FileNotFoundError
-        If neither a checkout nor the installation has the folder of the experiments.
-    """
-    if _PACKAGE not in sys.modules:
-        folder = _scripts_folder()
-        spec = importlib.util.spec_from_file_location(
-            _PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        package = importlib.util.module_from_spec(spec)
-        sys.modules[_PACKAGE] = package
-        try:
-            spec.loader.exec_module(package)
-        except BaseException:
-            del sys.modules[_PACKAGE]
-            raise
-    return sys.modules[_PACKAGE], importlib.import_module(f"{_PACKAGE}.{name}")
-
-
 def run_worker(*arguments: Any) -> None:
     """Serve another process that works on experiments; see scripts/_workers.py.
 
     It stands here because a new process can import this package, but not yet the scripts.
     """
     load_experiment("_workers")[1].serve(*arguments)
-
-
-def _scripts_folder() -> Path:
-    """Return the folder of the experiments: packed into a wheel, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    for folder in (package / "_scripts", package.parent / "scripts"):
-        if (folder / "__init__.py").is_file():
-            return folder
-    raise FileNotFoundError(
-        "this installation of lysep_fast has no experiments; install it from a wheel or from a "
-        "checkout that has the folder scripts"
-    )
 
 
 def _run_options(scripts: Any, options: argparse.Namespace) -> Any:

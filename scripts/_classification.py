@@ -10,7 +10,7 @@ import numpy as np
 
 from lysep_fast.threads.team import available_cpus
 
-from . import RunOptions, _torch_baseline, _torch_optimisers
+from . import RunOptions, _torch_loop
 from ._environment import require
 from ._experiment import Job, Report, choose_rows, choose_solver, refuse_data, solver_options
 from ._models import Data, warm_up
@@ -18,6 +18,7 @@ from ._rates import TUNING_SEEDS
 from ._rival_tasks import FAST, make_rival_tasks
 from ._runner import Results
 from ._tasks import Case, make_tasks
+from ._torch_classifier import RATES
 
 SEEDS, QUICK_SEEDS = 10, 2
 SOLVER, ACTIVATION, INIT, WEIGHTS = "alternating", "tanh", "uniform", "frobenius"
@@ -139,8 +140,8 @@ class Plan:
             "loss": "mean cross-entropy of the true network after the last sweep or iteration",
             "dtype": "float64",
             "output_bias": False,
-            "gradient_descent_rates": list(_torch_baseline.RATES),
-            "adam_rates": list(_torch_optimisers.ADAM_RATES),
+            "gradient_descent_rates": list(RATES["descent"]),
+            "adam_rates": list(RATES["adam"]),
             "tuning_seeds": list(TUNING_SEEDS),
             "note": SETTINGS_NOTE,
         }  # fmt: skip
@@ -211,10 +212,10 @@ def make_job(
 ) -> Job:
     """Return all runs of the experiment, seed by seed in every row."""
     require("matplotlib", "tqdm")
-    with_torch = _torch_baseline.available()
+    with_torch = _torch_loop.available()
     tasks = []
     for case in cases.values():
-        tasks += make_tasks(case, plan.seeds, with_torch)
+        tasks += make_tasks(case, plan.seeds)
         tasks += make_rival_tasks(case, plan.seeds, with_torch)
     return Job(
         name=plan.table.experiment,

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import _classification_figures as figures
-from . import _torch_baseline, _torch_optimisers
 from ._curves import times_to
 from ._models import from_digits
 from ._report import NEEDS_TORCH, SHORT, ReportBase, rows_text, seconds, span
 from ._tables import loss_text, markdown, mean_std
-from ._torch_baseline import how_to_get_torch
+from ._torch_classifier import RATES
+from ._torch_loop import how_to_get_torch
 
 __all__ = ["SHORT", "ClassificationReport"]
 
@@ -21,7 +21,6 @@ MODELS = figures.MODELS
 TIMED = ("lysep", "fast", "lbfgs", "adam", "descent")
 
 #: By model: the rates that are tried.
-RATES = {"descent": _torch_baseline.RATES, "adam": _torch_optimisers.ADAM_RATES}
 
 EXPLANATIONS = (
     "CE-FNN: the same network and data in torch, full-batch gradient descent on the mean "

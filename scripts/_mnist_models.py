@@ -21,11 +21,12 @@ import numpy as np
 import lysep_fast
 from lysep_fast.kernels import cross_entropy
 from lysep_fast.layers import Convolution
+from lysep_fast.network import Network
 from lysep_fast.solvers import make_solver
 
-from . import _mnist_lbfgs, _mnist_torch, _watch
+from . import _mnist_torch, _watch
 from ._models import Data, final
-from ._torch_baseline import threads
+from ._torch_loop import session
 
 Advance = Callable[[], None]
 
@@ -51,11 +52,13 @@ class Architecture:
     kernel_size: int = 3
     activation: str = "tanh"
 
-    def features(self, edge: int) -> int:
-        """Return the inputs of the first fully connected layer for images of an edge."""
-        for size in self.pool_sizes:
-            edge //= size
-        return self.channels[-1] * edge * edge
+    def network(self, data: Data) -> Network:
+        """Return the network for the images and classes of some data."""
+        edge = math.isqrt(data.X.shape[1])
+        return Network.convolutional(
+            (1, edge, edge), self.channels, (self.hidden,), int(data.y.max()) + 1,
+            self.activation, kernel_size=self.kernel_size, pool_size=self.pool_sizes,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -181,26 +184,23 @@ def rival(
     advance: Advance,
 ) -> dict[str, Any]:
     """Train the same network in torch; a rate only where there was a search for it."""
-    n = len(data.X)
-    common: dict[str, Any] = {
-        "architecture": architecture,
-        "seed": seed,
-        "n_threads": n_threads,
-        "curve_samples": CURVE_SAMPLES,
-        "advance": advance,
-    }
-    if how.batch_size is None:
-        trained = _mnist_lbfgs.train(data.X, data.y, n_iter=how.n_iter, **common)
-    else:
-        assert rate is not None
-        trained = _mnist_torch.train(
-            data.X, data.y, optimiser=how.optimiser, rate=rate, n_iter=how.n_iter,
-            batch_size=how.batch_size, **common,
-        )  # fmt: skip
-    with threads(n_threads):
+    trained = _mnist_torch.train(
+        data.X,
+        data.y,
+        network=architecture.network(data),
+        optimiser=how.optimiser,
+        rate=1.0 if rate is None else rate,
+        n_iter=how.n_iter,
+        batch_size=how.batch_size,
+        seed=seed,
+        n_threads=n_threads,
+        curve_samples=CURVE_SAMPLES,
+        advance=advance,
+    )
+    with session(n_threads=n_threads):
         found = final(data, trained.logits, False)
+    n, steps = len(data.X), len(trained.losses)
     size = min(how.batch_size or n, n)
-    steps = len(trained.batch_losses)
     return {
         "curves": trained.curves,
         **({} if rate is None else {"rate": rate}),
@@ -216,8 +216,3 @@ def rival(
 def settings(what: Any) -> dict[str, Any]:
     """Return the fields of a dataclass, for the results file."""
     return dataclasses.asdict(what)
-
-
-def edge_of(X: np.ndarray) -> int:
-    """Return the edge of the square images that the rows of X are."""
-    return math.isqrt(X.shape[1])

@@ -11,7 +11,7 @@ from . import _figures, _mnist_figures
 from ._models import from_digits
 from ._report import NEEDS_TORCH, SHORT, ReportBase, listed, seconds, span
 from ._tables import markdown
-from ._torch_baseline import how_to_get_torch
+from ._torch_loop import how_to_get_torch
 
 __all__ = ["SHORT", "Report"]
 

@@ -116,16 +116,16 @@ def rival_rate_task(case: Case, model: str, possible: bool) -> Task:
         return _mnist_torch.train(
             case.data.X,
             case.data.y,
-            architecture=case.architecture,
+            network=case.architecture.network(case.data),
             optimiser=rival.optimiser,
             rate=rate,
             n_iter=rival.tuning_iterations,
-            batch_size=rival.batch_size or len(case.data.X),
+            batch_size=rival.batch_size,
             seed=seed,
             n_threads=case.threads,
             curve_samples=1,
             advance=advance,
-        ).batch_losses
+        ).losses
 
     return rate_task(
         key=case.key(model, "rate"),

@@ -1,24 +1,30 @@
-"""The baselines of the MNIST experiment: the same network in torch, mini-batch descent or Adam.
-
-torch is imported when it is used, and its global state (threads, random numbers) is put back.
-"""
+"""The rivals of the MNIST experiment: the same network in torch, on mini-batches or all images."""
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ._torch_baseline import threads
+from lysep_fast.network import Network
+
+from ._torch_loop import (
+    Best,
+    cross_entropy,
+    inputs,
+    logits,
+    make_optimiser,
+    run,
+    score,
+    session,
+    twin,
+)
 from ._watch import Clock, Curves, marks
 
-#: Images per forward pass of an evaluation.
-EVALUATED_AT_ONCE = 1000
+#: Images per pass of L-BFGS: the maps of all of them at once would take gigabytes.
+AT_ONCE = 500
 
 
 @dataclass
@@ -27,8 +33,8 @@ class Trained:
 
     Attributes
     ----------
-    batch_losses : ndarray
-        Mean cross-entropy of every batch, before its step.
+    losses : ndarray
+        Mean cross-entropy of every batch before its step, or of every evaluation.
     curves : dict
         See `_watch.Curves`.
     seconds : float
@@ -39,132 +45,139 @@ class Trained:
         From one row per image to logits.
     """
 
-    batch_losses: np.ndarray
+    losses: np.ndarray
     curves: dict[str, list[float]]
     seconds: float
     kernels: list[tuple[np.ndarray, np.ndarray]]
     logits: Callable[[np.ndarray], np.ndarray]
 
 
-def make_network(architecture: Any, edge: int, n_classes: int, seed: int) -> Any:
-    """Return a float32 network with torch's own initial weights for `seed`, no output bias."""
-    import torch
+class _Training:
+    """A network in training, and what is seen of it; the arguments are those of `train`."""
 
-    layers: list[Any] = []
-    channels = (1, *architecture.channels)
-    activation = {"tanh": torch.nn.Tanh}[architecture.activation]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        pairs = zip(itertools.pairwise(channels), architecture.pool_sizes, strict=True)
-        for (c_in, c_out), pool in pairs:
-            convolution = torch.nn.Conv2d(
-                c_in, c_out, architecture.kernel_size, padding=architecture.kernel_size // 2
-            )
-            layers += [convolution, activation(), torch.nn.AvgPool2d(pool)]
-        layers += [
-            torch.nn.Flatten(),
-            torch.nn.Linear(architecture.features(edge), architecture.hidden),
-            activation(),
-            torch.nn.Linear(architecture.hidden, n_classes, bias=False),
-        ]
-    return torch.nn.Sequential(*layers)
+    def __init__(
+        self, X: np.ndarray, y: np.ndarray, network: Network, n_iter: int, curve_samples: int,
+        batch_size: int, advance: Callable[[], object],
+    ) -> None:  # fmt: skip
+        import torch
+
+        self.network, self.model = network, twin(network, "float32")
+        self.images, self.labels = inputs(network, X), torch.from_numpy(y)
+        self.losses: list[float] = []
+        self.curves, self.clock = Curves(), Clock()
+        self._n_iter, self._at, self._advance = n_iter, marks(n_iter), advance
+        self._curve_samples, self._batch_size = curve_samples, batch_size
+
+    def look(self, done: int) -> None:
+        """Evaluate the network on some images if it is time."""
+        if done in self._at:
+            self.curves.passes.append(done * self._batch_size / len(self.labels))
+            self.curves.seconds.append(self.clock.seconds)
+            with self.clock.paused():
+                n = self._curve_samples
+                loss, accuracy = score(self.model, self.images[:n], self.labels[:n])
+            self.curves.loss.append(loss)
+            self.curves.accuracy.append(accuracy)
+
+    def on_batches(self, optimiser: Any, batches: Iterator[Any]) -> None:
+        """Do a step on every batch."""
+
+        def stepped(k: int) -> None:
+            self.look(k)
+            self._advance()
+
+        self.look(0)
+        loss = cross_entropy(self.model, self.images, self.labels, batches)
+        run(optimiser, loss, steps=self._n_iter, seen=self.losses.append, stepped=stepped)
+
+    def on_all(self, optimiser: Any) -> None:
+        """Train on all images, to the best network that was seen."""
+        import torch
+
+        parts = list(zip(self.images.split(AT_ONCE), self.labels.split(AT_ONCE), strict=True))
+        best = Best(self.model.parameters())
+
+        def loss() -> Any:
+            self.look(len(self.losses))
+            total = 0.0
+            for x, y in parts:
+                part = torch.nn.functional.cross_entropy(self.model(x), y, reduction="sum")
+                (part / len(self.labels)).backward()
+                total += part.item()
+            return torch.tensor(total / len(self.labels), dtype=torch.float64)
+
+        def seen(value: float) -> bool:
+            self.losses.append(value)
+            best.offer(value)
+            if len(self.losses) > 1:
+                self._advance()
+            return len(self.losses) > self._n_iter or not 0.0 < value < np.inf
+
+        run(optimiser, loss, seen=seen)
+        best.restore()
 
 
 def train(
     X: np.ndarray,
     y: np.ndarray,
     *,
-    architecture: Any,
+    network: Network,
     optimiser: str,
     rate: float,
     n_iter: int,
-    batch_size: int,
+    batch_size: int | None,
     seed: int,
     n_threads: int,
     curve_samples: int,
-    advance: Callable[[], None] = lambda: None,
+    advance: Callable[[], object] = int,
 ) -> Trained:
-    """Train on mini-batches with a constant rate; `optimiser` is "descent" or "adam"."""
-    import torch
+    """Train on mini-batches with a constant rate, or by L-BFGS on all images.
 
-    clock, curves, at = Clock(), Curves(), marks(n_iter)
-    edge, n = math.isqrt(X.shape[1]), len(X)
-    network = make_network(architecture, edge, int(y.max()) + 1, seed)
-    before = kernels_of(network)
-    step = _stepper(network, optimiser, rate)
-    images, labels = torch.from_numpy(X).reshape(n, 1, edge, edge), torch.from_numpy(y)
-    rng, losses = np.random.default_rng(seed), np.empty(n_iter)
-    size = min(batch_size, n)
+    Parameters
+    ----------
+    X, y : ndarray
+        Images as rows in float32, and labels.
+    network : Network
+        What is trained; the initial weights are torch's own for `seed`.
+    optimiser : {"descent", "adam", "lbfgs"}
+        L-BFGS goes back to the best network that was seen.
+    n_iter : int
+        Steps, or for L-BFGS a bound on the evaluations after that of the initial network, whose
+        curves show all that are evaluated, trials along a line included.
+    batch_size : int or None
+        None for all images.
+    curve_samples : int
+        Images that the curves are taken on, the first ones.
+    """
+    n = len(X)
+    size = min(batch_size or n, n)
+    with session(seed, n_threads):
+        training = _Training(X, y, network, n_iter, curve_samples, size, advance)
+        before = _kernels(training.model)
+        method = make_optimiser(optimiser, training.model.parameters(), rate)
+        if batch_size is None:
+            training.on_all(method)
+        else:
+            training.on_batches(method, _batches(n, size, np.random.default_rng(seed)))
+        seconds = training.clock.seconds
+    kernels = list(zip(before, _kernels(training.model), strict=True))
 
-    def look(done: int) -> None:
-        seconds = clock.seconds  # first: the evaluation does not count
-        with clock.paused():
-            look_at(curves, network, X[:curve_samples], labels[:curve_samples])
-        curves.passes.append(done * size / n)
-        curves.seconds.append(seconds)
+    def predict(points: np.ndarray) -> np.ndarray:
+        return np.asarray(logits(training.model, inputs(network, points)))
 
-    with threads(n_threads):
-        look(0)
-        for k, rows in zip(range(n_iter), _batches(n, size, rng), strict=False):
-            index = torch.from_numpy(rows)
-            losses[k] = step(images[index], labels[index])
-            if k + 1 in at:
-                look(k + 1)
-            advance()
-    seconds, kernels = clock.seconds, list(zip(before, kernels_of(network), strict=True))
-    return Trained(losses, curves.as_dict(), seconds, kernels, partial(logits_of, network))
-
-
-def look_at(curves: Curves, network: Any, X: np.ndarray, labels: Any) -> None:
-    """Add loss and accuracy on some images to the curves."""
-    import torch
-
-    U = torch.from_numpy(logits_of(network, X))
-    curves.loss.append(torch.nn.functional.cross_entropy(U, labels).item())
-    curves.accuracy.append((U.argmax(dim=1) == labels).double().mean().item())
+    return Trained(np.array(training.losses), training.curves.as_dict(), seconds, kernels, predict)
 
 
-def _stepper(network: Any, optimiser: str, rate: float) -> Callable[[Any, Any], float]:
-    """Return the function that does one step on a batch and returns the loss before it."""
-    import torch
-
-    kinds = {"descent": torch.optim.SGD, "adam": torch.optim.Adam}
-    method = kinds[optimiser](network.parameters(), lr=rate)
-
-    def step(x: Any, y: Any) -> float:
-        loss = torch.nn.functional.cross_entropy(network(x), y)
-        method.zero_grad()
-        loss.backward()
-        method.step()
-        return float(loss.item())
-
-    return step
-
-
-def _batches(n: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def _batches(n: int, size: int, rng: np.random.Generator) -> Iterator[Any]:
     """Yield the rows of one batch after the other, in a new order for every pass."""
+    import torch
+
     while True:
-        order = rng.permutation(n)
+        order = torch.from_numpy(rng.permutation(n))
         for start in range(0, n - size + 1, size):
             yield order[start : start + size]
 
 
-def logits_of(network: Any, X: np.ndarray) -> np.ndarray:
-    import torch
-
-    edge = math.isqrt(X.shape[1])
-    with torch.no_grad():
-        parts = torch.from_numpy(X).reshape(-1, 1, edge, edge).split(EVALUATED_AT_ONCE)
-        values: np.ndarray = torch.cat([network(part) for part in parts]).numpy()
-    return values
-
-
-def kernels_of(network: Any) -> list[np.ndarray]:
+def _kernels(model: Any) -> list[np.ndarray]:
     """Return copies of the kernels of all convolutions."""
-    import torch
-
-    return [
-        layer.weight.detach().numpy().copy()
-        for layer in network
-        if isinstance(layer, torch.nn.Conv2d)
-    ]
+    return [w.detach().numpy().copy() for w in model.parameters() if w.ndim == 4]

@@ -1,9 +1,8 @@
 """The models of a classification experiment, each run to a result that fits a JSON file.
 
-    lysep             layer separation, lysep_fast.train
-    gradient_descent  the papers' baseline, in torch
-    optimiser         Adam or L-BFGS, in torch
-    frozen            hidden layers as drawn, only the last layer trained
+    lysep     layer separation, lysep_fast.train
+    in_torch  gradient descent, the papers' baseline, Adam or L-BFGS
+    frozen    hidden layers as drawn, only the last layer trained
 
 The curves begin with the initial network.
 """
@@ -22,7 +21,7 @@ import scipy.optimize
 import lysep_fast
 from lysep_fast.kernels import cross_entropy, cross_entropy_gradient
 
-from . import _torch_baseline, _torch_optimisers
+from . import _torch_classifier
 
 Advance = Callable[[], None]
 
@@ -114,41 +113,11 @@ def rises(F: np.ndarray) -> dict[str, Any]:
     return {"F_rises": int(np.sum(~(change <= ROUNDING))), "F_largest_rise": float(change.max())}
 
 
-def gradient_descent(
-    data: Data,
-    *,
-    widths: Sequence[int],
-    rate: float,
-    iterations: int,
-    seed: int,
-    n_threads: int,
-    activation: str,
-    with_map: bool,
-    advance: Advance,
-) -> dict[str, Any]:
-    """Train the same network in torch."""
-    trained = _torch_baseline.gradient_descent(
-        data.X,
-        data.y,
-        widths=widths,
-        rate=rate,
-        n_iter=iterations,
-        seed=seed,
-        n_threads=n_threads,
-        activation=activation,
-        advance=advance,
-    )
-    return {"rate": rate, **_torch_result(data, trained, with_map)}
-
-
-def optimiser(data: Data, *, with_map: bool, **settings: Any) -> dict[str, Any]:
-    """Train the same network in torch; `settings` go to `_torch_optimisers.train`."""
-    trained = _torch_optimisers.train(data.X, data.y, **settings)
-    return {"rate": settings["rate"], **_torch_result(data, trained, with_map)}
-
-
-def _torch_result(data: Data, trained: _torch_baseline.Trained, with_map: bool) -> dict[str, Any]:
+def in_torch(data: Data, *, with_map: bool, rate: float, **settings: Any) -> dict[str, Any]:
+    """Train the same network in torch; `settings` go to `_torch_classifier.train`."""
+    trained = _torch_classifier.train(data.X, data.y, rate=rate, **settings)
     return {
+        "rate": rate,
         "curves": {
             "loss": trained.loss,
             "accuracy": trained.accuracy,

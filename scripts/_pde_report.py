@@ -13,13 +13,12 @@ import numpy as np
 from . import _figures, _pde_figures
 from ._pde_recorder import UNDISTURBED
 from ._pde_tasks import ADAM_SHARE, FACTORS, MAIN, MODELS, RATES, Case
+from ._report import NEEDS_TORCH, SHORT
 from ._runner import Results
 from ._store import write_atomically
 from ._tables import markdown, plain
-from ._torch_baseline import how_to_get_torch
+from ._torch_loop import how_to_get_torch
 
-SHORT = "▼"
-NEEDS_TORCH = "needs torch"
 RIVAL = "lbfgs"
 WIDE = "wide"
 OURS = tuple(name for name, model in MODELS.items() if model.kind == "ours")

@@ -18,6 +18,7 @@ from lysep_fast.pde.domains import box_for_weights
 from lysep_fast.pde.jets import Hidden
 
 from ._pde_recorder import Network, Recorder
+from ._torch_loop import lbfgs, run, session
 
 HISTORY = 50
 
@@ -84,13 +85,11 @@ class Pinn:
             total = total + weight * r.square().sum()
         return total
 
-    def closure(self) -> Any:
-        """Return J with its gradient in the parameters."""
-        for parameter in self.parameters:
-            parameter.grad = None
+    def differentiate(self) -> Any:
+        """Return J, and add its gradient to those of the parameters."""
         J = self.loss()
         J.backward()
-        return J
+        return J.detach()
 
     def _output(self, P: Any) -> Any:
         """Return the output's jet: the value, and the derivatives where P has directions."""
@@ -111,10 +110,6 @@ class Pinn:
         return P @ self.w
 
 
-class _TimeUp(Exception):
-    """Ends L-BFGS in the middle of its search along a line."""
-
-
 def train(
     pinn: Pinn, recorder: Recorder, method: str, rate: float, adam_share: float, n_threads: int
 ) -> dict[str, Any]:
@@ -131,12 +126,8 @@ def train(
     n_threads : int
         Threads of torch.
     """
-    from ._torch_baseline import threads
-    from ._torch_optimisers import load_optimisers
-
-    with threads(n_threads):
-        load_optimisers()
-        pinn.closure()
+    with session(n_threads=n_threads):
+        pinn.differentiate()
         recorder.begin()
         done = 0
         if method != "lbfgs":
@@ -151,45 +142,43 @@ def _adam(pinn: Pinn, recorder: Recorder, rate: float, until: float) -> int:
     """Do steps of Adam; return how many."""
     import torch
 
-    optimiser = torch.optim.Adam(pinn.parameters, lr=rate)
     count = 0
-    while True:
-        J = float(pinn.closure().detach())
+
+    def seen(J: float) -> bool:
         recorder.offer(count, J, pinn.network)
-        if recorder.done or recorder.clock.seconds >= until or not np.isfinite(J):
-            return count
-        optimiser.step()
-        count += 1
+        return recorder.done or recorder.clock.seconds >= until or not np.isfinite(J)
+
+    def stepped(k: int) -> None:
+        nonlocal count
+        count = k
+
+    optimiser = torch.optim.Adam(pinn.parameters, lr=rate)
+    run(optimiser, pinn.differentiate, steps=10**9, seen=seen, stepped=stepped)
+    return count
 
 
 def _lbfgs(pinn: Pinn, recorder: Recorder, count: int) -> None:
     """Do iterations of L-BFGS; start afresh from the best when it gets stuck, twice in vain."""
-    import torch
-
     vain = 0
-    while vain < 2:
+    while vain < 2 and not recorder.done:
         if recorder.best is not None:
             pinn.load(recorder.best)
-        optimiser = torch.optim.LBFGS(
-            pinn.parameters, max_iter=10**9, history_size=HISTORY,
-            line_search_fn="strong_wolfe", tolerance_grad=0.0, tolerance_change=0.0,
-        )  # fmt: skip
-        state, before = optimiser.state[pinn.parameters[0]], recorder.best
-
-        def closure() -> Any:
-            J = pinn.closure()
-            done = count + int(state.get("n_iter", 0))  # noqa: B023
-            recorder.offer(done, float(J.detach()), pinn.network)
-            if recorder.done:
-                raise _TimeUp
-            return J
-
-        try:
-            optimiser.step(closure)
-        except _TimeUp:
-            return
-        count += int(state.get("n_iter", 0))
+        before = recorder.best
+        count = _lbfgs_until_stuck(pinn, recorder, count)
         vain = vain + 1 if recorder.best is before else 0
+
+
+def _lbfgs_until_stuck(pinn: Pinn, recorder: Recorder, count: int) -> int:
+    """Do iterations of L-BFGS after `count` others; return how many there are now."""
+    optimiser = lbfgs(pinn.parameters, history=HISTORY)
+    state = optimiser.state[pinn.parameters[0]]
+
+    def seen(J: float) -> bool:
+        recorder.offer(count + int(state.get("n_iter", 0)), J, pinn.network)
+        return recorder.done
+
+    run(optimiser, pinn.differentiate, seen=seen)
+    return count + int(state.get("n_iter", 0))
 
 
 def _tensor(array: np.ndarray | None) -> Any:

@@ -1,4 +1,4 @@
-"""The runs of one network on one data set: the models of the paper, several seeds.
+"""The runs of one network on one data set: layer separation and frozen features, several seeds.
 
 The other models are in `_rival_tasks`.
 """
@@ -9,14 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lysep_fast import __version__
 
-from . import _models, _torch_baseline
+from . import _models
 from ._curves import reached, thin
-from ._rates import rate_task
 from ._runner import Results, Task
 
 Advance = Callable[[], None]
@@ -105,25 +103,11 @@ class Case:
         """Return the settings that all searches for a rate share."""
         return {"tuning_seeds": self.tuning_seeds}
 
-    def descent_settings(self, seed: int) -> dict[str, Any]:
-        """Return the settings of gradient descent, the search for its rate included."""
-        return self.settings(
-            seed,
-            iterations=self.iterations,
-            rates=_torch_baseline.RATES,
-            tuning_iterations=self.tuning_iterations,
-            **self.tuning(),
-            **self.thinning(),
-        )
 
-
-def make_tasks(case: Case, n_seeds: int, with_torch: bool) -> list[Task]:
-    """Return the runs of all models, in the order in which they are done."""
+def make_tasks(case: Case, n_seeds: int) -> list[Task]:
+    """Return the runs in the order in which they are done."""
     seeds = range(n_seeds)
-    tasks = [lysep_task(case, seed) for seed in seeds]
-    tasks += [frozen_task(case, seed) for seed in seeds]
-    tasks.append(descent_rate_task(case, with_torch))
-    return tasks + [descent_task(case, seed, with_torch) for seed in seeds]
+    return [lysep_task(case, s) for s in seeds] + [frozen_task(case, s) for s in seeds]
 
 
 def lysep_task(case: Case, seed: int) -> Task:
@@ -181,63 +165,6 @@ def frozen_task(case: Case, seed: int) -> Task:
         n_steps=1,
         run=run,
         summary=summary,
-    )
-
-
-def descent_rate_task(case: Case, possible: bool) -> Task:
-    """Return the search for the rate of gradient descent."""
-
-    def losses(rate: float, seed: int, advance: Advance) -> np.ndarray:
-        return _torch_baseline.gradient_descent(
-            case.data.X,
-            case.data.y,
-            widths=case.widths,
-            rate=rate,
-            n_iter=case.tuning_iterations,
-            seed=seed,
-            n_threads=case.threads,
-            activation=case.activation,
-            advance=advance,
-        ).loss
-
-    rates, n_iter = _torch_baseline.RATES, case.tuning_iterations
-    return rate_task(
-        key=case.key("descent", "rate"),
-        label=f"{case.name}, CE-FNN",
-        settings=case.settings(0, rates=rates, iterations=n_iter, **case.tuning()),
-        rates=rates,
-        seeds=case.tuning_seeds,
-        n_iter=n_iter,
-        losses=losses,
-        possible=possible,
-    )
-
-
-def descent_task(case: Case, seed: int, possible: bool) -> Task:
-    """Return a run of gradient descent with the rate that `descent_rate_task` found."""
-
-    def run(results: Results, advance: Advance) -> dict[str, Any]:
-        found = _models.gradient_descent(
-            case.data,
-            widths=case.widths,
-            rate=results[case.key("descent", "rate")]["rate"],
-            iterations=case.iterations,
-            seed=seed,
-            n_threads=case.threads,
-            activation=case.activation,
-            with_map=seed == 0,
-            advance=advance,
-        )
-        return case.thinned(found, case.iterations)
-
-    return Task(
-        key=case.key("descent", seed),
-        label=f"{case.name}, CE-FNN, seed {seed}",
-        settings=case.descent_settings(seed),
-        n_steps=case.iterations,
-        run=run,
-        summary=summary,
-        possible=possible,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.objective import Problem
 from lysep_fast.passes.full import Batch, Evaluation, evaluate
+from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.state import State
 
 __all__ = ["Clock", "Curves", "Watched", "marks"]
@@ -116,9 +117,8 @@ class Watched:
             self.initial_weights = [w.copy() for w in state.W]
             X, y = self._samples
             loss = CrossEntropy(y, problem.network.widths[-1])
-            self._batch = Batch.make(
-                np.ascontiguousarray(X, problem.samples.X.dtype), loss, problem.network
-            )
+            samples = ArraySamples(np.ascontiguousarray(X, problem.samples.dtype))
+            self._batch = Batch.make(samples, loss, problem.network)
             seen = self._look(problem, state)
             share = problem.n_samples / len(y)
             self._first = Evaluation(*(share * value for value in vars(seen).values()))

@@ -14,7 +14,7 @@ from typing import Any
 from lysep_fast.datasets import load_mnist
 from lysep_fast.threads.team import available_cpus
 
-from . import ExperimentError, MissingData, RunOptions, _torch_baseline
+from . import ExperimentError, MissingData, RunOptions, _torch_loop
 from ._environment import require
 from ._experiment import Job, carry_out, choose_rows, choose_solver, solver_options
 from ._mnist_models import Architecture, Method, Rival, warm_up
@@ -157,7 +157,7 @@ def make_job(options: RunOptions) -> Job:
     """Return what is to be done; refuse what does not fit."""
     plan = make_plan(options)
     require("matplotlib", "tqdm")
-    with_torch = _torch_baseline.available()
+    with_torch = _torch_loop.available()
     data = load(options.data)
     cases = {k: make_case(k, plan, data) for k in plan.rows}
     methods = list(next(iter(cases.values())).methods.values())

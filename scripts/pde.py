@@ -14,7 +14,7 @@ import numpy as np
 
 from lysep_fast.threads.team import available_cpus
 
-from . import RunOptions, UsageError, _torch_baseline
+from . import RunOptions, UsageError, _torch_loop
 from ._environment import require
 from ._experiment import Job, carry_out, refuse_data
 from ._pde_examples import EXAMPLES, Example
@@ -67,7 +67,7 @@ def make_job(options: RunOptions) -> Job:
     """Return what is to be done; refuse what does not fit."""
     plan = make_plan(options)
     require("matplotlib", "tqdm")
-    with_torch = _torch_baseline.available()
+    with_torch = _torch_loop.available()
     cases = {name: make_case(KNOWN[name], plan) for name in plan.problems}
     problem = next(iter(cases.values())).judge.problem
     return Job(

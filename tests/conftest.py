@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-
 import numpy as np
 import pytest
 from reference import Reference
@@ -122,9 +120,13 @@ def blobs():
     return X, y
 
 
+@pytest.fixture(scope="session")
+def torch():
+    """Return torch, or skip the test."""
+    return pytest.importorskip("torch")
+
+
 @pytest.fixture
 def no_torch(monkeypatch):
     """Let the experiments find no torch; a None among sys.modules would do, but it trips SciPy."""
-    scripts, _ = cli.load_experiment("circle")
-    baseline = importlib.import_module(f"{scripts.__name__}._torch_baseline")
-    monkeypatch.setattr(baseline, "available", lambda: False)
+    monkeypatch.setattr(cli.load_experiment("_torch_loop")[1], "available", lambda: False)

@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from scripts._api_reference import anchor
+from tools.api_reference import anchor
 
 ROOT = Path(__file__).resolve().parents[1]
 FENCE = re.compile(r"^( *)(```+|~~~+).*?^\1\2 *$", re.MULTILINE | re.DOTALL)

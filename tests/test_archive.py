@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 from helpers import read_archive
 
-from lysep_fast import ModelFileError, cli
+from lysep_fast import ModelFileError
 from lysep_fast.container import atomic
 from lysep_fast.container.archive import Archive, write_archive
-
-_, mutate = cli.load_experiment("_mutate")
+from tools import _mutate as mutate
 
 ARRAYS = {
     "matrix": np.arange(6.0).reshape(2, 3),

@@ -13,7 +13,7 @@ import manual
 import numpy as np
 import pytest
 
-from lysep_fast import ModelFileError, Status, cli
+from lysep_fast import ModelFileError, Status
 from lysep_fast.checkpoint import Checkpoints, solver_settings
 from lysep_fast.container import archive, atomic
 from lysep_fast.container.stateful import Stateful, flatten, restore
@@ -21,6 +21,7 @@ from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.network import Network
 from lysep_fast.pde import PdeStatus
 from lysep_fast.threads.team import Team, Workspace
+from tools import _checkpoint_runs as runs
 
 # The functions have the names of their modules.
 DOORS = {
@@ -28,7 +29,6 @@ DOORS = {
     importlib.import_module("lysep_fast.pde.solve"): "EquationTraining",
 }
 
-runs = cli.load_experiment("_checkpoint_runs")[1]
 DENSE, EQUATIONS, LAST = runs.DENSE, runs.EQUATIONS, runs.LAST
 RUNS, PDE_RUNS, X, Y = runs.RUNS, runs.PDE_RUNS, runs.X, runs.Y
 

@@ -1,7 +1,5 @@
 """The circle experiment: resuming, tables, figures, baselines; on tiny settings."""
 
-import importlib
-import importlib.util
 import json
 import math
 import os
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments import NEEDS_TORCH, part, runs
 from tiny_experiments import shrink_circle
 
 from lysep_fast import cli
@@ -25,16 +24,7 @@ scripts, circle = cli.load_experiment("circle")
 EMPTY = '{"format": %d, "experiment": "%s", "settings": {}, "environments": [], "runs": {}}'
 
 
-def part(name):
-    return importlib.import_module(f"{scripts.__name__}.{name}")
-
-
 models, report, store = part("_models"), part("_circle_report"), part("_store")
-
-
-NEEDS_TORCH = pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None, reason="torch is not installed"
-)
 
 
 @pytest.fixture
@@ -64,10 +54,6 @@ def counted(monkeypatch):
 
 def reproduce(out, arguments="--rows 1 --seeds 2 --sweeps 2"):
     return cli.main(["reproduce", "circle", "--out", str(out), *arguments.split()])
-
-
-def runs(out):
-    return json.loads((out / "results.json").read_text(encoding="utf-8"))["runs"]
 
 
 # --- the whole ---------------------------------------------------------------------------------

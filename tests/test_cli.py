@@ -8,6 +8,7 @@ import pytest
 
 import lysep_fast
 from lysep_fast import cli
+from lysep_fast.commands import experiments
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,15 +60,16 @@ def test_experiments_packed_into_a_wheel_come_first(tmp_path, monkeypatch):
     for folder in (package / "_scripts", tmp_path / "site" / "scripts"):
         folder.mkdir(parents=True)
         (folder / "__init__.py").touch()
-    monkeypatch.setattr(cli, "__file__", str(package / "cli.py"))
-    assert cli._scripts_folder() == (package / "_scripts").resolve()
+    monkeypatch.setattr(experiments, "__file__", str(package / "commands" / "experiments.py"))
+    assert experiments._scripts_folder() == (package / "_scripts").resolve()
     (package / "_scripts" / "__init__.py").unlink()
-    assert cli._scripts_folder() == (tmp_path / "site" / "scripts").resolve()
+    assert experiments._scripts_folder() == (tmp_path / "site" / "scripts").resolve()
 
 
 def test_an_installation_without_experiments_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "lysep_fast" / "cli.py"))
-    monkeypatch.setattr(cli, "_PACKAGE", "_lysep_fast_no_scripts")
+    place = tmp_path / "lysep_fast" / "commands" / "experiments.py"
+    monkeypatch.setattr(experiments, "__file__", str(place))
+    monkeypatch.setattr(experiments, "_PACKAGE", "_lysep_fast_no_scripts")
     assert cli.main(["reproduce", "circle", "--out", str(tmp_path)]) == 1
     assert "no experiments" in capsys.readouterr().err
 

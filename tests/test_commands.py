@@ -627,7 +627,7 @@ def test_bench_leaves_torch_as_it_was():
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads(), torch.random.get_rng_state()
     X, y = make_circle(50, random_state=0)
-    (own,) = bench_training.train_torch(X, y, X, y, (4,), 1)
+    (own,) = bench_training.train_torch(bench_training.Split(X, y, X, y), (4,), 1)
     assert own.accuracy > 0.5
     assert torch.get_num_threads() == before[0]
     assert torch.equal(torch.random.get_rng_state(), before[1])

@@ -11,7 +11,7 @@ import pytest
 from lysep_fast import Status
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.pde import PdeStatus
-from scripts import _api_reference as api
+from tools import api_reference as api
 
 NO_GIT = not (manual.ROOT / ".git").exists()
 needs_jit = pytest.mark.skipif(not JIT_ENABLED, reason="too slow without compiled kernels")
@@ -33,6 +33,10 @@ def test_the_contents_name_every_page():
     pages = {path.name for path in (manual.ROOT / "docs").glob("*.md")} - {"README.md"}
     contents = (manual.ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     assert pages <= set(manual.links(contents))
+
+
+def test_the_readme_is_short():
+    assert len((manual.ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
 
 
 PAGE = """\
@@ -141,7 +145,7 @@ def test_blocks_share_names_and_errors_come_through(tmp_path, monkeypatch):
 def test_the_reference_is_up_to_date():
     pytest.importorskip("sklearn")
     found = api.PAGE.read_text(encoding="utf-8")
-    assert found == api.reference(), "run: python -m scripts._api_reference"
+    assert found == api.reference(), "run: python -m tools.api_reference"
 
 
 def sample(first, *rest, third=3, **more):

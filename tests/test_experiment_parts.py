@@ -1,6 +1,5 @@
-"""The parts of the experiments: tables, models, the torch baseline, progress."""
+"""The parts of the experiments: tables, models, files, progress."""
 
-import importlib
 import io
 import json
 import math
@@ -10,22 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments import part
 
 from lysep_fast import cli
-from lysep_fast.kernels import cross_entropy, cross_entropy_gradient
+from lysep_fast.kernels import cross_entropy_gradient
 
 scripts, circle = cli.load_experiment("circle")
-
-
-def part(name):
-    return importlib.import_module(f"{scripts.__name__}.{name}")
-
-
 models, report, tables = part("_models"), part("_circle_report"), part("_tables")
-baseline, progress, store = part("_torch_baseline"), part("_progress"), part("_store")
-time_left = part("_time_left")
-optimisers = part("_torch_optimisers")
-choose_rate = part("_rates").choose_rate
+progress, store, time_left = part("_progress"), part("_store"), part("_time_left")
 
 
 # --- the table ---------------------------------------------------------------------------------
@@ -184,73 +175,6 @@ def test_frozen_features_start_where_layer_separation_starts():
     assert loss < start.history[0].loss
 
 
-# --- the torch baseline ------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch")
-
-
-def test_gradient_descent_is_gradient_descent(torch):
-    X, y = circle.make_circle(50, 0)
-    network = baseline.make_network((2, 6, 2), "tanh", 4, False)
-    V, c, W = (p.detach().numpy().copy() for p in network.parameters())
-    losses = []
-    for _ in range(6):
-        S = np.tanh(X @ V.T + c)
-        e, G = cross_entropy_gradient(S @ W.T, y)
-        losses.append(np.mean(e))
-        D = (G @ W) * (1 - S**2) / len(y)
-        V, c, W = V - 0.3 * D.T @ X, c - 0.3 * D.sum(axis=0), W - 0.3 * G.T @ S / len(y)
-    settings = {"widths": (2, 6, 2), "rate": 0.3, "n_iter": 5, "seed": 4, "n_threads": 1}
-    trained = baseline.gradient_descent(X, y, **settings)
-    np.testing.assert_allclose(trained.loss, losses, rtol=1e-10)
-    logits = trained.logits(X)
-    assert np.mean(cross_entropy(logits, y)) == pytest.approx(losses[-1], rel=1e-10)
-    assert np.all(np.diff(trained.seconds) >= 0)
-    assert trained.accuracy[-1] == np.mean(logits.argmax(axis=1) == y)
-
-
-def test_torch_keeps_its_global_state(torch):
-    X, y = circle.make_circle(20, 0)
-    numbers, n_threads = torch.random.get_rng_state(), torch.get_num_threads()
-    baseline.gradient_descent(
-        X, y, widths=(2, 3, 2), rate=0.1, n_iter=2, seed=0, n_threads=n_threads + 1
-    )
-    assert torch.equal(torch.random.get_rng_state(), numbers)
-    assert torch.get_num_threads() == n_threads
-    assert torch.get_default_dtype() == torch.float32
-
-
-def test_the_rate_with_the_lowest_loss_wins_and_divergence_never(torch):
-    X, y = circle.make_circle(40, 0)
-
-    def losses(rate, seed):
-        settings = {"widths": (2, 5, 2), "n_iter": 20, "n_threads": 1}
-        return baseline.gradient_descent(X, y, rate=rate, seed=seed, **settings).loss
-
-    rate, reached = choose_rate((1e-4, 0.3, float("inf")), (0, 1), losses)
-    assert rate == 0.3
-    assert reached[1] < reached[0]
-    assert reached[2] == math.inf
-
-
-def test_a_rate_that_one_of_the_seeds_does_not_bear_loses():
-    tails = {(0.1, 0): 3.0, (0.1, 1): 5.0, (1.0, 0): 1.0, (1.0, 1): 9.0, (3.0, 0): 0.5}
-
-    def losses(rate, seed):
-        return np.r_[np.full(18, 99.0), np.full(2, tails.get((rate, seed), np.nan))]
-
-    assert choose_rate((0.1, 1.0, 3.0), (0, 1), losses) == (0.1, [4.0, 5.0, math.inf])
-    assert choose_rate((0.1, 1.0, 3.0), (0,), losses) == (3.0, [3.0, 1.0, 0.5])
-
-
-def test_when_every_rate_diverges_that_is_an_error():
-    with pytest.raises(scripts.ExperimentError, match=r"all rates .* diverge; .* smaller"):
-        choose_rate((0.1, 1.0), (0,), lambda rate, seed: np.full(5, np.nan))
-
-
 # --- files --------------------------------------------------------------------------------------
 
 
@@ -392,67 +316,3 @@ def test_time_left_is_shared_by_runs_at_the_same_time():
 )
 def test_durations(seconds, text):
     assert time_left.duration(seconds) == text
-
-
-# --- Adam and L-BFGS -----------------------------------------------------------------------------
-
-
-OPTIMISERS = ("adam", "lbfgs")
-SMALL = {"widths": (2, 8, 2), "seed": 0, "n_threads": 1, "rate": 0.01}
-
-
-@pytest.mark.parametrize("method", OPTIMISERS)
-def test_optimisers_lower_the_loss_and_return_the_best_network(torch, method):
-    X, y = circle.make_circle(60, 0)
-    steps = []
-    trained = optimisers.train(
-        X, y, method=method, n_iter=60, advance=lambda: steps.append(1), **SMALL
-    )
-    assert len(steps) == len(trained.loss) - 1 <= 60
-    assert trained.loss.min() < 0.9 * trained.loss[0]
-    logits = trained.logits(X)
-    assert np.mean(cross_entropy(logits, y)) == pytest.approx(trained.loss.min(), rel=1e-10)
-    assert np.all(np.diff(trained.seconds) >= 0)
-    best = int(np.argmin(trained.loss))
-    assert trained.accuracy[best] == np.mean(logits.argmax(axis=1) == y)
-
-
-@pytest.mark.parametrize("method", OPTIMISERS)
-def test_optimisers_start_where_gradient_descent_does(torch, method):
-    X, y = circle.make_circle(40, 0)
-    first = optimisers.train(X, y, method=method, n_iter=2, **SMALL).loss[0]
-    assert first == baseline.gradient_descent(X, y, n_iter=0, **SMALL).loss[0]
-
-
-@pytest.mark.parametrize("method", OPTIMISERS)
-def test_optimisers_stop_at_the_loss_asked_for(torch, method):
-    X, y = circle.make_circle(60, 0)
-    whole = optimisers.train(X, y, method=method, n_iter=40, **SMALL).loss
-    level = whole[20:].max()
-    loss = optimisers.train(X, y, method=method, n_iter=40, stop_at=level, **SMALL).loss
-    assert loss[-1] <= level < loss[:-1].min()
-    np.testing.assert_array_equal(loss, whole[: len(loss)])
-
-
-def test_adam_is_adam(torch):
-    X, y = circle.make_circle(50, 0)
-    network = baseline.make_network((2, 8, 2), "tanh", 0, False)
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
-    losses = []
-    for _ in range(5):
-        optimiser.zero_grad()
-        loss = torch.nn.functional.cross_entropy(network(torch.tensor(X)), torch.tensor(y))
-        losses.append(loss.item())
-        loss.backward()
-        optimiser.step()
-    found = optimisers.train(X, y, method="adam", n_iter=4, **SMALL).loss
-    np.testing.assert_allclose(found, losses, rtol=1e-10)
-
-
-@pytest.mark.parametrize("method", OPTIMISERS)
-def test_an_optimiser_that_diverges_ends_and_keeps_its_best(torch, method):
-    X, y = circle.make_circle(20, 0)
-    X[0, 0] = np.inf  # the first loss is finite for tanh, the gradient is not
-    trained = optimisers.train(X, y, method=method, n_iter=30, **{**SMALL, "rate": 1.0})
-    assert len(trained.loss) < 31
-    assert np.all(np.isfinite(trained.logits(np.zeros((3, 2)))))

@@ -1,30 +1,20 @@
 """The interface experiment: files, tables, figures, the race of the solvers; on tiny settings."""
 
 import dataclasses
-import importlib
-import importlib.util
-import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments import NEEDS_TORCH, part, runs
 
 from lysep_fast import cli
 
 scripts, interface = cli.load_experiment("interface")
 
 
-def part(name):
-    return importlib.import_module(f"{scripts.__name__}.{name}")
-
-
 models, report, curves = part("_models"), part("_interface_report"), part("_curves")
 figures = part("_classification_figures")
-
-NEEDS_TORCH = pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None, reason="torch is not installed"
-)
 
 
 @pytest.fixture
@@ -39,10 +29,6 @@ def tiny(monkeypatch):
 
 def reproduce(out, arguments):
     return cli.main(["reproduce", "interface", "--out", str(out), *arguments.split()])
-
-
-def runs(out):
-    return json.loads((out / "results.json").read_text(encoding="utf-8"))["runs"]
 
 
 # --- the whole ---------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -35,7 +34,6 @@ DTYPES = [np.float64, np.float32]
 GRID = 400 if config.DISABLE_JIT else 40_000
 LONG = np.longdouble
 EXTENDED = np.finfo(LONG).nmant > np.finfo(np.float64).nmant
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = str(Path(lysep_fast.__file__).resolve().parents[1])
 
 
@@ -501,14 +499,10 @@ def _round_trip(x, y):
 
 def test_polynomial_tables_are_those_of_the_script():
     pytest.importorskip("mpmath")
-    script = ROOT / "scripts" / "fit_polynomials.py"
-    if not script.exists():
-        pytest.skip("the scripts are not installed with the package")
-    spec = importlib.util.spec_from_file_location("fit_polynomials", script)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    from tools import fit_polynomials
+
     sources = [sys.modules[f"lysep_fast.kernels.{name}"] for name in ("activation", "softmax")]
-    for name, (coefficients, _, dtype) in module.tables().items():
+    for name, (coefficients, _, dtype) in fit_polynomials.tables().items():
         holders = [source for source in sources if hasattr(source, name)]
         assert holders, name
         for source in holders:

@@ -2,9 +2,6 @@
 
 import dataclasses
 import hashlib
-import importlib
-import importlib.util
-import json
 import math
 import os
 import platform
@@ -12,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments import NEEDS_TORCH, part, runs
 
 import lysep_fast
 from lysep_fast import cli
@@ -22,15 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 scripts, mnist = cli.load_experiment("mnist")
 
 
-def part(name):
-    return importlib.import_module(f"{scripts.__name__}.{name}")
-
-
 models, report, figures = part("_mnist_models"), part("_mnist_report"), part("_mnist_figures")
 
-NEEDS_TORCH = pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None, reason="torch is not installed"
-)
 N, N_TEST, EDGE = 24, 12, 8
 PICTURES = ["loss.png", "loss_time.png", "accuracy.png", "accuracy_time.png", "mistakes.png"]
 
@@ -79,10 +70,6 @@ def counted(monkeypatch):
 def reproduce(folder, out, arguments="--rows 1 --seeds 2 --sweeps 2"):
     command = ["reproduce", "mnist", "--data", str(folder), "--out", str(out)]
     return cli.main([*command, *arguments.split()])
-
-
-def runs(out):
-    return json.loads((out / "results.json").read_text(encoding="utf-8"))["runs"]
 
 
 # --- the whole ---------------------------------------------------------------------------------
@@ -297,20 +284,21 @@ def test_the_baselines_stand_in_the_table_with_the_rate_that_was_found(
 
 @NEEDS_TORCH
 def test_lbfgs_in_parts_is_lbfgs_on_all_images_and_returns_its_best_network(folder, monkeypatch):
-    lbfgs = part("_mnist_lbfgs")
+    rivals = part("_mnist_torch")
     data = mnist.load(folder)
-    settings = {"architecture": mnist.ROWS[4].architecture, "n_iter": 12, "seed": 3}
+    settings = {"network": mnist.ROWS[4].architecture.network(data), "n_iter": 12, "seed": 3}
+    settings |= {"optimiser": "lbfgs", "rate": 1.0, "batch_size": None}
     settings |= {"n_threads": 1, "curve_samples": N}
-    whole = lbfgs.train(data.X, data.y, **settings)
-    monkeypatch.setattr(lbfgs, "AT_ONCE", 7)
+    whole = rivals.train(data.X, data.y, **settings)
+    monkeypatch.setattr(rivals, "AT_ONCE", 7)
     counted = []
-    parts = lbfgs.train(data.X, data.y, **settings, advance=lambda: counted.append(1))
+    parts = rivals.train(data.X, data.y, **settings, advance=lambda: counted.append(1))
     assert len(counted) == 12
-    assert len(parts.batch_losses) == 13
+    assert len(parts.losses) == 13
     # float32, and a search along a line may take another way later on
-    np.testing.assert_allclose(parts.batch_losses[:6], whole.batch_losses[:6], rtol=1e-3)
+    np.testing.assert_allclose(parts.losses[:6], whole.losses[:6], rtol=1e-3)
     reached = float(np.mean(cross_entropy(parts.logits(data.X), data.y)))
-    assert reached == pytest.approx(parts.batch_losses.min(), rel=1e-5)
-    assert reached < parts.batch_losses[0] - 0.05
+    assert reached == pytest.approx(parts.losses.min(), rel=1e-5)
+    assert reached < parts.losses[0] - 0.05
     looked = np.array(parts.curves["passes"], dtype=int)
-    np.testing.assert_allclose(parts.curves["loss"], parts.batch_losses[looked], rtol=1e-5)
+    np.testing.assert_allclose(parts.curves["loss"], parts.losses[looked], rtol=1e-5)

@@ -1,10 +1,10 @@
 """The parts of the MNIST experiment: settings, clock, page of wrong digits, torch baselines."""
 
-import importlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments import part
 
 import lysep_fast
 from lysep_fast import cli
@@ -12,12 +12,8 @@ from lysep_fast import cli
 scripts, mnist = cli.load_experiment("mnist")
 
 
-def part(name):
-    return importlib.import_module(f"{scripts.__name__}.{name}")
-
-
 models, figures = part("_mnist_models"), part("_mnist_figures")
-baseline, watch = part("_mnist_torch"), part("_watch")
+baseline, loop, watch = part("_mnist_torch"), part("_torch_loop"), part("_watch")
 
 N, EDGE = 24, 8
 
@@ -35,8 +31,10 @@ def test_rows_are_those_of_the_paper():
     shapes = [(row.layers, row.channels) for row in mnist.ROWS.values()]
     assert shapes == [(l, c) for l in (1, 2, 3) for c in (4, 8, 16)]
     assert list(mnist.ROWS) == list(range(1, 10))
+    one = mnist.Data(np.zeros((1, 784)), np.array([9]), None, None)
     for row in mnist.ROWS.values():
-        assert row.architecture.features(28) == 49 * row.channels
+        network = row.architecture.network(one)
+        assert network.layers[row.layers].n_inputs == 49 * row.channels
         assert row.paper_lysep_loss[0] < row.paper_ce_loss[0]
 
 
@@ -94,18 +92,14 @@ def test_the_page_of_wrong_digits_shows_those_and_no_others():
 # --- the torch baselines -----------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch")
-
-
 def test_torch_trains_the_network_that_we_train(torch):
     architecture = models.Architecture((2, 3, 2), (2, 2, 1), 4)
-    theirs = baseline.make_network(architecture, EDGE, 10, 3)
     network = lysep_fast.Network.convolutional(
         (1, EDGE, EDGE), (2, 3, 2), (4,), 10, "tanh", padding="same", pool_size=(2, 2, 1)
     )
     data = make_data()
+    assert repr(architecture.network(data)) == repr(network)
+    theirs = loop.twin(network, "float32")
     W, b = [np.empty(0)], [np.empty(0)]
     for layer in theirs:
         if hasattr(layer, "weight"):
@@ -115,7 +109,7 @@ def test_torch_trains_the_network_that_we_train(torch):
                 np.zeros(10, np.float32) if layer.bias is None else layer.bias.detach().numpy()
             )
     ours = lysep_fast.Result(network, W, b).decision_function(data.X)
-    np.testing.assert_allclose(baseline.logits_of(theirs, data.X), ours, atol=1e-5)
+    np.testing.assert_allclose(loop.logits(theirs, loop.inputs(network, data.X)), ours, atol=1e-5)
     assert isinstance(theirs[0], torch.nn.Conv2d)
 
 
@@ -123,12 +117,13 @@ def test_descent_is_plain_gradient_descent_and_torch_keeps_its_state(torch):
     data, architecture = make_data(), models.Architecture((2,), (4,), 3)
     numbers, n_threads = torch.random.get_rng_state(), torch.get_num_threads()
     trained = baseline.train(
-        data.X, data.y, architecture=architecture, optimiser="descent", rate=0.5, n_iter=2,
-        batch_size=100, seed=1, n_threads=1, curve_samples=N,
+        data.X, data.y, network=architecture.network(data), optimiser="descent", rate=0.5,
+        n_iter=2, batch_size=100, seed=1, n_threads=1, curve_samples=N,
     )  # fmt: skip
     assert torch.equal(torch.random.get_rng_state(), numbers)
     assert torch.get_num_threads() == n_threads
-    network = baseline.make_network(architecture, EDGE, 10, 1)
+    with loop.session(1):
+        network = loop.twin(architecture.network(data), "float32")
     x, y = torch.from_numpy(data.X).reshape(N, 1, EDGE, EDGE), torch.from_numpy(data.y)
     losses = []
     for _ in range(3):
@@ -139,6 +134,6 @@ def test_descent_is_plain_gradient_descent_and_torch_keeps_its_state(torch):
         with torch.no_grad():
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter -= 0.5 * gradient
-    np.testing.assert_allclose(trained.batch_losses, losses[:2], rtol=1e-5)
+    np.testing.assert_allclose(trained.losses, losses[:2], rtol=1e-5)
     np.testing.assert_allclose(trained.curves["loss"], losses, rtol=1e-5)
     assert trained.curves["passes"] == [0.0, 1.0, 2.0]

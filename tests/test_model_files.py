@@ -13,13 +13,12 @@ import pytest
 from model_files import FOLDER, MAKERS, NAMES, grid, make_classifier, make_result, outputs, saved
 
 import lysep_fast
-from lysep_fast import HistoryRow, ModelFileError, cli, pde
+from lysep_fast import HistoryRow, ModelFileError, pde
 from lysep_fast.container.archive import FORMAT_VERSION, write_archive
 from lysep_fast.files.results import RESULT
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.report import HistoryTable
-
-_, mutate = cli.load_experiment("_mutate")
+from tools import _mutate as mutate
 
 WITHOUT_SKLEARN = ("result", "solution")
 

@@ -25,7 +25,7 @@ needs_checkout = pytest.mark.skipif(
 
 
 def load_quickstart():
-    """Import the script by its path; scripts/ is no package."""
+    """Import the script by its path, as it is called."""
     spec = importlib.util.spec_from_file_location("lysep_quickstart", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -113,6 +113,33 @@ def test_the_version_has_a_single_source(project):
             r'^__version__ = "\S*"$', path.read_text(encoding="utf-8"), re.MULTILINE
         )
         assert len(found) == (path.name == "_version.py"), path
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """Return what a build would put into the wheel and into the source archive."""
+    wheel = pytest.importorskip("hatchling.builders.wheel")
+    sdist = pytest.importorskip("hatchling.builders.sdist")
+    builders = wheel.WheelBuilder(str(ROOT)), sdist.SdistBuilder(str(ROOT))
+    return [
+        {Path(file.distribution_path).as_posix() for file in builder.recurse_included_files()}
+        for builder in builders
+    ]
+
+
+@needs_checkout
+def test_the_wheel_has_the_package_and_the_experiments_only(shipped):
+    names = {path.name for path in (ROOT / "scripts").glob("*.py")} - {SCRIPT.name}
+    found = {name.removeprefix("lysep_fast/_scripts/") for name in shipped[0]}
+    assert {name for name in found if not name.startswith("lysep_fast/")} == names
+    package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lysep_fast").rglob("*.py")}
+    assert package == {name for name in found if name.startswith("lysep_fast/")}
+
+
+@needs_checkout
+def test_the_source_archive_can_be_worked_on(shipped):
+    wanted = ["scripts/quickstart.py", "tools/torture.py", "tests/conftest.py", "bench/peers.py"]
+    assert {*wanted, "docs/README.md", "README.md", "pyproject.toml", "LICENSE"} <= shipped[1]
 
 
 # --- README ------------------------------------------------------------------------------------

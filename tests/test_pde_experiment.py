@@ -1,14 +1,12 @@
 """The experiment on differential equations: resuming, tables, figures, the rival in torch."""
 
 import csv
-import importlib
-import importlib.util
-import json
 import os
 
 import manual
 import numpy as np
 import pytest
+from experiments import NEEDS_TORCH, part, runs
 from tiny_experiments import shrink_pde
 
 from lysep_fast import cli
@@ -18,16 +16,9 @@ from lysep_fast.pde import solve
 scripts, pde = cli.load_experiment("pde")
 
 
-def part(name):
-    return importlib.import_module(f"{scripts.__name__}.{name}")
-
-
 tasks, report, methods = part("_pde_tasks"), part("_pde_report"), part("_pde_methods")
 recorder, rival, examples = part("_pde_recorder"), part("_pde_torch"), part("_pde_examples")
 
-NEEDS_TORCH = pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None, reason="torch is not installed"
-)
 OURS = ["alternating", "nesterov", "random-features", "variable-projection", "wide"]
 FIGURES = ["error_time.png", "loss_iterations.png", "solutions.png"]
 
@@ -57,10 +48,6 @@ def counted(monkeypatch):
 
 def reproduce(out, arguments="--problems poisson-2d --seeds 2 --sweeps 3"):
     return cli.main(["reproduce", "pde", "--out", str(out), *arguments.split()])
-
-
-def runs(out):
-    return json.loads((out / "results.json").read_text(encoding="utf-8"))["runs"]
 
 
 # --- the whole ---------------------------------------------------------------------------------
@@ -251,7 +238,7 @@ def test_torch_has_the_same_loss_and_the_same_gradient(example):
     pinn = rival.Pinn(problem, (problem.dimension, 5, 4), seed=1, **points)
     np.testing.assert_allclose(pinn.network().hidden.theta, start.hidden.theta, rtol=1e-14)
     pinn.load(recorder.Network(start.hidden, start.w))
-    assert float(pinn.closure().detach()) == pytest.approx(start.loss, rel=1e-9)
+    assert float(pinn.differentiate()) == pytest.approx(start.loss, rel=1e-9)
     # The output weights are optimal: no gradient there, beside a large one elsewhere.
     sizes = [float(p.grad.abs().max()) for p in (pinn.w, pinn.layers[0][0])]
     assert sizes[0] < 1e-6 * max(1.0, sizes[1])

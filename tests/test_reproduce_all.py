@@ -1,7 +1,6 @@
 """All experiments with one command: resuming, killing, several processes, the report."""
 
 import html.parser
-import importlib
 import json
 import os
 import re
@@ -17,15 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_experiments
+from experiments import part
 
 from lysep_fast import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 scripts, everything = cli.load_experiment("all")
-
-
-def part(name):
-    return importlib.import_module(f"{scripts.__name__}.{name}")
 
 
 runner, workers, store, pages = part("_runner"), part("_workers"), part("_store"), part("_html")

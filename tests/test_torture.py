@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 
 import lysep_fast
-from lysep_fast import cli
 from lysep_fast.container import archive, atomic, errors
 from lysep_fast.kernels._jit import JIT_ENABLED
-
-scripts, torture = cli.load_experiment("torture")
-_, mutate = cli.load_experiment("_mutate")
-_, files = cli.load_experiment("_torture_files")
-_, inputs = cli.load_experiment("_torture_inputs")
-_, runs = cli.load_experiment("_checkpoint_runs")
+from tools import _checkpoint_runs as runs
+from tools import _mutate as mutate
+from tools import _torture_files as files
+from tools import _torture_inputs as inputs
+from tools import torture
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 
-from lysep_fast import Status, cli, train
+from lysep_fast import Status, train
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.linalg.least_squares import solve_normal_equations, solve_triangular
 from lysep_fast.solvers import QuasiNewton, training
-
-_, trouble = cli.load_experiment("_generated_inputs")
+from tools import _calls
+from tools import _generated_inputs as trouble
 
 #: Cases per entry point; a torture run takes 10,000 and more.
 CASES = int(os.environ.get("LYSEP_CASES", 60 if JIT_ENABLED else 5))
@@ -34,7 +34,7 @@ def test_a_generated_call_is_refused_by_name_or_gives_finite_numbers(name):
     )
     @given(trouble.ENTRIES[name])
     def run(call):
-        event(trouble.check(call))
+        event(_calls.check(call))
 
     run()
 
@@ -91,7 +91,7 @@ def test_predictions_are_looked_at_where_sizes_do_not_tell(make_problem, monkeyp
 
 
 def check(function, *arrays):
-    return trouble.check(trouble.Call(function, list(arrays)))
+    return _calls.check(_calls.Call(function, list(arrays)))
 
 
 def test_the_check_sees_what_is_not_finite_changed_unnamed_or_warned_of():
@@ -120,7 +120,7 @@ def test_the_check_sees_what_is_not_finite_changed_unnamed_or_warned_of():
 
 
 def test_a_call_that_takes_for_ever_is_stopped(monkeypatch):
-    monkeypatch.setattr(trouble, "PATIENCE", 0.05)
+    monkeypatch.setattr(_calls, "PATIENCE", 0.05)
 
     def endless():
         while True:

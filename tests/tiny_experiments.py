@@ -51,7 +51,7 @@ def tick():
 
 if __name__ == "__main__":
     # A None among sys.modules would do, but SciPy stumbles over it.
-    sys.modules[f"{scripts.__name__}._torch_baseline"].available = lambda: False
+    sys.modules[f"{scripts.__name__}._torch_loop"].available = lambda: False
     shrink_all(setattr)
     tick()
     raise SystemExit(cli.main())

@@ -18,7 +18,7 @@ from ..kernels import (
     squared_cross_entropy_gradient_into,
 )
 from .arguments import positive
-from .bench_training import PEERS, Run, train_here
+from .bench_training import PEERS, Run, Split, train_here
 from .environment import environment
 from .messages import OK, note, plain_table
 
@@ -107,12 +107,12 @@ def time_training(
 ) -> tuple[list[Run], list[tuple[float, float]]]:
     """Return one run of every library that is installed, and seconds and losses of ours."""
     X, y = make_checkerboard(2 * samples, random_state=0)
-    split = X[:samples], y[:samples], X[samples:], y[samples:]
-    train_here(*split, hidden, threads, max_iter=2)  # compiles
-    run, curve = train_here(*split, hidden, threads)
+    split = Split(X[:samples], y[:samples], X[samples:], y[samples:])
+    train_here(split, hidden, threads, max_iter=2)  # compiles
+    run, curve = train_here(split, hidden, threads)
     runs = [run]
     for peer in PEERS:
-        runs += peer(*split, hidden, threads)
+        runs += peer(split, hidden, threads)
     return runs, curve
 
 

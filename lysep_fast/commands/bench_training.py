@@ -10,14 +10,17 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ..kernels import cross_entropy
+from ..network import Network
 from ..train import train
+from .experiments import load_experiment
 
-__all__ = ["PEERS", "Run", "train_here"]
+__all__ = ["PEERS", "Run", "Split", "train_here"]
 
 _PASSES = 200
 
@@ -44,20 +47,23 @@ class Run:
     accuracy: float
 
 
+class Split(NamedTuple):
+    """Points to train on and held-out ones, with their classes."""
+
+    X: np.ndarray
+    y: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+
+
 def train_here(
-    X: np.ndarray,
-    y: np.ndarray,
-    X_test: np.ndarray,
-    y_test: np.ndarray,
-    hidden: Sequence[int],
-    threads: int,
-    max_iter: int = _PASSES,
+    split: Split, hidden: Sequence[int], threads: int, max_iter: int = _PASSES
 ) -> tuple[Run, list[tuple[float, float]]]:
     """Train with lysep_fast; return also seconds and loss after every sweep."""
     began = time.perf_counter()
     result = train(
-        X,
-        y,
+        split.X,
+        split.y,
         hidden_layer_sizes=hidden,
         max_iter=max_iter,
         tol=0.0,
@@ -65,20 +71,12 @@ def train_here(
         n_threads=threads,
     )
     seconds = time.perf_counter() - began
-    run = _scored(
-        "lysep_fast", seconds, result.decision_function(X), y, result.predict(X_test), y_test
-    )
+    U, predicted = result.decision_function(split.X), result.predict(split.X_test)
+    run = _scored("lysep_fast", seconds, U, predicted, split)
     return run, [(row.seconds, row.loss) for row in result.history]
 
 
-def train_sklearn(
-    X: np.ndarray,
-    y: np.ndarray,
-    X_test: np.ndarray,
-    y_test: np.ndarray,
-    hidden: Sequence[int],
-    threads: int,
-) -> list[Run]:
+def train_sklearn(split: Split, hidden: Sequence[int], threads: int) -> list[Run]:
     """Train with scikit-learn's two solvers, if it is installed."""
     try:
         from sklearn.neural_network import MLPClassifier
@@ -92,60 +90,36 @@ def train_sklearn(
         with threadpool_limits(threads), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it has not converged
             began = time.perf_counter()
-            model.fit(X, y)
+            model.fit(split.X, split.y)
             seconds = time.perf_counter() - began
-        P = np.clip(model.predict_proba(X), 1e-300, None)  # logits up to a constant per row
-        runs.append(
-            _scored(f"scikit-learn {solver}", seconds, np.log(P), y, model.predict(X_test), y_test)
-        )
+        # Logits up to a constant per row.
+        U = np.log(np.clip(model.predict_proba(split.X), 1e-300, None))
+        predicted = model.predict(split.X_test)
+        runs.append(_scored(f"scikit-learn {solver}", seconds, U, predicted, split))
     return runs
 
 
-def train_torch(
-    X: np.ndarray,
-    y: np.ndarray,
-    X_test: np.ndarray,
-    y_test: np.ndarray,
-    hidden: Sequence[int],
-    threads: int,
-) -> list[Run]:
+def train_torch(split: Split, hidden: Sequence[int], threads: int) -> list[Run]:
     """Train with torch's L-BFGS, if it is installed."""
     try:
         import torch
-    except ImportError:
+
+        loop = load_experiment("_torch_loop")[1]
+    except (ImportError, FileNotFoundError):
         return []
-    generator = torch.random.get_rng_state()
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    try:
-        layers: list[torch.nn.Module] = []
-        widths = (X.shape[1], *hidden)
-        for inputs, outputs in zip(widths, hidden, strict=False):
-            layers += [torch.nn.Linear(inputs, outputs), torch.nn.Tanh()]
-        model = torch.nn.Sequential(*layers, torch.nn.Linear(widths[-1], int(y.max()) + 1))
-        model = model.to(torch.float64)
-        data, labels = torch.from_numpy(X), torch.from_numpy(y)
+    X, X_test = torch.from_numpy(split.X), torch.from_numpy(split.X_test)
+    network = Network.dense((X.shape[1], *hidden, int(split.y.max()) + 1), output_bias=True)
+    with loop.session(0, threads):
+        model = loop.twin(network)
         optimiser = torch.optim.LBFGS(
             model.parameters(), max_iter=_PASSES, history_size=20, line_search_fn="strong_wolfe"
         )
-
-        def closure() -> torch.Tensor:
-            optimiser.zero_grad()
-            loss = torch.nn.functional.cross_entropy(model(data), labels)
-            loss.backward()
-            return loss
-
+        loss = loop.cross_entropy(model, X, torch.from_numpy(split.y))
         began = time.perf_counter()
-        optimiser.step(closure)
+        loop.run(optimiser, loss)
         seconds = time.perf_counter() - began
-        with torch.inference_mode():
-            U = model(data).numpy()
-            predicted = model(torch.from_numpy(X_test)).argmax(1).numpy()
-        return [_scored("torch L-BFGS", seconds, U, y, predicted, y_test)]
-    finally:
-        torch.set_num_threads(before)
-        torch.random.set_rng_state(generator)
+        U, predicted = loop.logits(model, X), loop.logits(model, X_test).argmax(1)
+    return [_scored("torch L-BFGS", seconds, U.numpy(), predicted.numpy(), split)]
 
 
 #: Peers of `train_here`; a library that is missing gives no runs.
@@ -153,12 +127,7 @@ PEERS = (train_sklearn, train_torch)
 
 
 def _scored(
-    method: str,
-    seconds: float,
-    logits: np.ndarray,
-    y: np.ndarray,
-    predicted: np.ndarray,
-    y_test: np.ndarray,
+    method: str, seconds: float, logits: np.ndarray, predicted: np.ndarray, split: Split
 ) -> Run:
-    loss = float(np.mean(cross_entropy(logits, y)))
-    return Run(method, seconds, loss, float(np.mean(predicted == y_test)))
+    loss = float(np.mean(cross_entropy(logits, split.y)))
+    return Run(method, seconds, loss, float(np.mean(predicted == split.y_test)))

@@ -25,7 +25,6 @@ from ..validation import check_generator, check_inputs, check_integer, check_num
 __all__ = [
     "INTERFACE_TIMES",
     "InterfaceSlice",
-    "allen_cahn_energy",
     "initial_interface",
     "interpolate_periodic",
     "make_interface",
@@ -247,15 +246,6 @@ def phi(order: int, z: np.ndarray) -> np.ndarray:
     for m in range(13, -1, -1):
         series = series * small + 1.0 / math.factorial(m + order)
     return np.where(near, series, quotient)
-
-
-def allen_cahn_energy(u: np.ndarray, eps: float = EPS) -> float:
-    """Return ``integral of eps^2/2 |grad u|^2 + (u^2 - 1)^2/4``, which no solution increases."""
-    u = _check_grid(u)
-    U = scipy.fft.fft2(u, norm="forward")
-    k2 = np.add.outer(_wave_numbers(len(u)) ** 2, _wave_numbers(len(u)) ** 2)
-    gradient = float(np.sum(k2 * np.abs(U) ** 2))
-    return 4.0 * (0.5 * eps**2 * gradient + float(np.mean(0.25 * (u * u - 1.0) ** 2)))
 
 
 def _wave_numbers(n: int) -> np.ndarray:

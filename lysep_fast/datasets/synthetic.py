@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import numbers
-from typing import Any
 
 import numpy as np
 
-from ..validation import check_integer, check_number
+from ..validation import check_generator, check_integer, check_number
 
 __all__ = ["CIRCLE_RADIUS", "make_checkerboard", "make_circle", "make_two_spirals"]
 
@@ -53,7 +51,7 @@ def make_circle(
     """
     check_integer(n_samples, "n_samples", minimum=1)
     check_number(label_noise, "label_noise", 0.0, 1.0)
-    rng = _generator(random_state)
+    rng = check_generator(random_state)
     X = rng.uniform(-1.0, 1.0, (n_samples, 2))
     y = (X[:, 0] ** 2 + X[:, 1] ** 2 < CIRCLE_RADIUS**2).astype(np.int64)
     return X, _flip(y, 2, label_noise, rng)
@@ -102,7 +100,7 @@ def make_checkerboard(
     check_integer(cells, "cells", minimum=1)
     check_number(noise, "noise", 0.0)
     check_number(label_noise, "label_noise", 0.0, 1.0)
-    rng = _generator(random_state)
+    rng = check_generator(random_state)
     X = rng.uniform(-1.0, 1.0, (n_samples, 2))
     # A point next to the right border can be rounded up to the cell behind the last one.
     column = np.minimum(((X + 1.0) * (cells / 2.0)).astype(np.int64), cells - 1)
@@ -150,7 +148,7 @@ def make_two_spirals(
     check_number(turns, "turns", 0.0, exclusive=True)
     check_number(noise, "noise", 0.0)
     check_number(label_noise, "label_noise", 0.0, 1.0)
-    rng = _generator(random_state)
+    rng = check_generator(random_state)
     y = rng.permutation(np.arange(n_samples, dtype=np.int64) % 2)
     # The square root spreads the points about evenly along the arc.
     radius = np.sqrt(rng.uniform(0.0, 1.0, n_samples))
@@ -168,19 +166,3 @@ def _flip(y: np.ndarray, n_classes: int, share: float, rng: np.random.Generator)
         chosen = rng.choice(len(y), count, replace=False)
         y[chosen] = (y[chosen] + rng.integers(1, n_classes, count)) % n_classes
     return y
-
-
-def _generator(random_state: Any) -> np.random.Generator:
-    """Return the generator for `random_state`, or raise an error that names it."""
-    if isinstance(random_state, np.random.Generator):
-        return random_state
-    if random_state is not None:
-        if isinstance(random_state, bool | np.bool_) or not isinstance(
-            random_state, numbers.Integral
-        ):
-            raise TypeError(
-                "random_state must be an integer, a numpy.random.Generator or None, got "
-                f"{random_state!r}"
-            )
-        check_integer(random_state, "random_state", minimum=0)
-    return np.random.default_rng(random_state)

@@ -99,7 +99,7 @@ LIPSCHITZ: dict[str, float] = {
 }
 """Name of an activation -> smallest constant (rounded up) that bounds its derivative."""
 
-# Polynomial tables, lowest power first, printed by scripts/fit_polynomials.py.
+# Polynomial tables, lowest power first, printed by tools/fit_polynomials.py.
 _EXP64 = (
     0.5000000000000001,
     0.16666666666666669,

@@ -40,7 +40,7 @@ __all__ = [
     "squared_cross_entropy_gradient_into",
 ]
 
-# Polynomial tables, lowest power first, printed by scripts/fit_polynomials.py.
+# Polynomial tables, lowest power first, printed by tools/fit_polynomials.py.
 _EXP64 = (
     0.5000000000000001,
     0.16666666666666669,

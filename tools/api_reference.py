@@ -1,6 +1,6 @@
 """Write docs/api.md, the reference of the public names, from their docstrings.
 
-Usage: ``python -m scripts._api_reference`` after every change of a public docstring or signature.
+Usage: ``python -m tools.api_reference`` after every change of a public docstring or signature.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MODULES: dict[str, tuple[str, ...] | None] = {
 INTRODUCTION = """\
 # API reference
 
-Made from the docstrings by `python -m scripts._api_reference`; edit those, not this page. What is
+Made from the docstrings by `python -m tools.api_reference`; edit those, not this page. What is
 not here is internal and may change without notice. The estimators need scikit-learn, whose own
 methods (`get_params`, `score`, `set_fit_request` and so on) they have beside those listed.
 """

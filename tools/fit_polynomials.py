@@ -1,6 +1,6 @@
 """Fit the polynomial tables of the kernels and print them as Python constants.
 
-Usage: ``python scripts/fit_polynomials.py`` (needs mpmath).
+Usage: ``python -m tools.fit_polynomials`` (needs mpmath).
 
 Every table interpolates its function at Chebyshev nodes in high precision, is expanded in powers
 of the variable (lowest power first) and rounded once.  Interpolation at Chebyshev nodes is within

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import hypothesis
 
 from . import _generated_inputs as generated
+from ._calls import Call, check
 
 __all__ = ["BATCH", "n_cases", "prepared"]
 
@@ -37,7 +38,7 @@ def prepared(mode: str, seed: int) -> Iterator[Callable[[int], Counter[str]]]:
 def calls(name: str, seed: str, count: int) -> Counter[str]:
     """Make that many calls of an entry point, drawn in the order that belongs to a seed."""
     seen: Counter[str] = Counter()
-    last: list[generated.Call] = []
+    last: list[Call] = []
 
     @hypothesis.seed(seed)
     @hypothesis.settings(
@@ -48,9 +49,9 @@ def calls(name: str, seed: str, count: int) -> Counter[str]:
         suppress_health_check=list(hypothesis.HealthCheck),
     )
     @hypothesis.given(generated.ENTRIES[name])
-    def run(call: generated.Call) -> None:
+    def run(call: Call) -> None:
         last[:] = [call]
-        seen[f"{name}: {generated.check(call)}"] += 1
+        seen[f"{name}: {check(call)}"] += 1
 
     try:
         run()

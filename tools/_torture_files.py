@@ -14,10 +14,11 @@ from typing import Any
 
 import lysep_fast
 from lysep_fast import ModelFileError
+from scripts import ExperimentError
+from scripts._environment import peak_memory
 
-from . import ExperimentError, _mutate
 from . import _checkpoint_runs as runs
-from ._environment import peak_memory
+from . import _mutate
 
 __all__ = ["Checkpointed", "Saved", "n_cases", "prepared"]
 

@@ -1,10 +1,10 @@
 """Torture of files, of arguments and by kill -9: what docs/reliability.md promises, in numbers.
 
-    python -m scripts.torture files       mutated model files and checkpoints
-    python -m scripts.torture checkpoints mutated checkpoints only
-    python -m scripts.torture inputs      generated calls of every public entry point
-    python -m scripts.torture kills       kill -9 at random moments of training
-    python -m scripts.torture all
+    python -m tools.torture files       mutated model files and checkpoints
+    python -m tools.torture checkpoints mutated checkpoints only
+    python -m tools.torture inputs      generated calls of every public entry point
+    python -m tools.torture kills       kill -9 at random moments of training
+    python -m tools.torture all
 
 A run writes OUT/torture-MODE.json while it works; the same command goes on from there.  It stops
 at the first failure with exit code 1, seed and number of the case: ``--only CASE`` repeats it.
@@ -25,10 +25,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from . import ExperimentError
-from ._environment import environment, peak_memory, require
-from ._progress import Progress
-from ._time_left import Planned
+from scripts import ExperimentError
+from scripts._environment import environment, peak_memory, require
+from scripts._progress import Progress
+from scripts._time_left import Planned
 
 #: By mode: the module, and the default of --count. A module gives with `prepared` a function that
 #: does a case and returns by outcome how often it came about; AssertionError is a failure.
@@ -145,7 +145,7 @@ def repeat(mode: str, seed: int, case: int) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.torture",
+        prog="python -m tools.torture",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             well &= run.go()
             print(f"{mode}: {run.summary()}", flush=True)
             if run.failure:
-                print(f"  repeat it: python -m scripts.torture {mode} --seed {options.seed} "
+                print(f"  repeat it: python -m tools.torture {mode} --seed {options.seed} "
                       f"--only {run.failure['case']}", flush=True)  # fmt: skip
     except ExperimentError as error:
         print(f"torture: {error}", file=sys.stderr)

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from . import ExperimentError
+from scripts import ExperimentError
+
 from . import _checkpoint_runs as runs
 
 __all__ = ["Victim", "n_cases", "prepared"]
