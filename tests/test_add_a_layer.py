@@ -197,8 +197,8 @@ def test_a_solver_that_wants_matrices_names_itself_the_layer_and_the_remedy(blob
     X, y = blobs
     message = (
         r"solver='alternating' with variant='co-moving' cannot train layer 2, Diagonal\(6\), "
-        r"which is not the product with its matrix of weights; choose one of 'alternating', "
-        r"'quasi-newton'"
+        r"which is not the product with its matrix of weights; choose one of solver='alternating' "
+        r"with variant='paper', solver='quasi-newton'"
     )
     with Team(1) as team, pytest.raises(ValueError, match=message):
         training(network(), X, y, "alternating", team, variant="co-moving")[0].start()

@@ -41,7 +41,13 @@ FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
 MOST_MODULES = 14
 MOST_LINES, MOST_LONG_FILES = 350, 3
-MOST_FUNCTION_LINES, MOST_LONG_FUNCTIONS = 40, 15
+MOST_FUNCTION_LINES = 40
+#: Functions that are longer, each with its reason.
+LONG_FUNCTIONS = {
+    "kernels/conv.py:_add_products": "one pass over a tile, in registers: a call would spill them",
+    "kernels/_tiles.py:_compiled_product_tile": "writes the LLVM code of one tile",
+    "kernels/_tiles.py:tile": "the same tile, inside of it",
+}
 
 
 def modules(root):
@@ -214,7 +220,9 @@ def long_files(root):
 
 
 def test_functions_fit_a_screen():
-    assert len(long_functions(PACKAGE)) <= MOST_LONG_FUNCTIONS, long_functions(PACKAGE)
+    found = {f"{file}:{name}" for _, file, name in long_functions(PACKAGE)}
+    assert found <= set(LONG_FUNCTIONS), long_functions(PACKAGE)
+    assert len(LONG_FUNCTIONS) <= 3
 
 
 def test_files_are_not_crowded():

@@ -22,6 +22,7 @@ from ..container.stateful import Stateful
 from ..kernels.joint import add_bias_rows, scale_rows
 from ..layers.seen import Seen
 from ..linalg.least_squares import Solution, solve_normal_equations
+from ..linalg.line_search import backtrack
 from ..objective import Problem
 from ..report import Step
 from ..state import State
@@ -94,15 +95,17 @@ class NewtonOutput(Stateful):
         """Return the first point along the halved step where f does not rise, share and trials."""
         if not np.any(change):
             return point, 0.0, 0
-        share, dtype = 1.0, point.W.dtype
-        for trial in range(1, self.max_trials + 1):
+        new, dtype = point, point.W.dtype
+
+        def value(share: float) -> float:
+            nonlocal new
             W = (point.W + share * change[:, :-1]).astype(dtype)
             b = (point.b + share * change[:, -1]).astype(dtype)
             new = self._measure(problem, state, W, b, ridge)
-            if new.f <= point.f:
-                return new, share, trial
-            share *= 0.5
-        return point, 0.0, self.max_trials
+            return new.f
+
+        search = backtrack(value, point.f, 1.0, 0.5, self.max_trials)
+        return (new if search.accepted else point), search.step, search.trials
 
     def _direction(self, problem: Problem, point: _Point, ridge: float) -> Solution:
         """Return the Newton step for ``[W, b]``; without an output bias its last column is 0."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..linalg.line_search import backtrack
 from ..objective import Problem
 from ..report import Step
 from ..state import State
@@ -53,15 +54,23 @@ class OutputLeastSquares(LayerWeights):
         solution, dW, db = self._solve(problem, state, ridge)
         before = state.e2 + objective.weight_cost(L, state.W[L], c_L, decay)
         dtype = state.W[L].dtype
-        for trials, share in enumerate(DAMPING, start=1):
+        e2 = before
+
+        def moved(share: float) -> tuple[np.ndarray, np.ndarray]:
             W = (state.W[L] + share * dW).astype(dtype, copy=False)
-            b = (state.b[L] + share * db).astype(dtype, copy=False)
+            return W, (state.b[L] + share * db).astype(dtype, copy=False)
+
+        def value(share: float) -> float:
+            nonlocal e2
+            W, b = moved(share)
             e2 = surrogate_loss(problem, state, W, b)
-            if e2 + objective.weight_cost(L, W, c_L, decay) <= before:
-                state.W[L][...], state.b[L][...] = W, b
-                state.nu[L], state.e2 = objective.squared_norm(L, W), e2
-                return Step(self.name, share, float(trials), solution.method, solution.rcond)
-        return Step(self.name, 0.0, float(len(DAMPING)), solution.method, solution.rcond)
+            return e2 + objective.weight_cost(L, W, c_L, decay)
+
+        search = backtrack(value, before, 1.0, *DAMPING)
+        if search.accepted:
+            state.W[L][...], state.b[L][...] = moved(search.step)
+            state.nu[L], state.e2 = objective.squared_norm(L, state.W[L]), e2
+        return Step(self.name, search.step, float(search.trials), solution.method, solution.rcond)
 
     def _residual(self, problem: Problem, state: State, rows: slice, ws: Workspace) -> np.ndarray:
         """Return ``T - S W_L' - b_L`` of a block of rows, in workspace memory."""

@@ -24,6 +24,7 @@ from ..linalg.least_squares import (
     solve_well_conditioned,
     triangular_factor,
 )
+from ..linalg.line_search import Trial, backtrack
 from ..objective import Problem
 from ..report import Step
 from ..state import State
@@ -32,8 +33,8 @@ from ..threads.team import Workspace
 __all__ = ["BIAS_MODES", "DAMPING", "LayerWeights"]
 
 BIAS_MODES = ("after", "joint", "none")
-#: Shares of a step that are tried in turn.
-DAMPING = (1.0, 0.25, 0.0625)
+#: Factor between the shares of a step that are tried, and how many are.
+DAMPING = (0.25, 3)
 
 
 class LayerWeights(Stateful):
@@ -89,16 +90,21 @@ class LayerWeights(Stateful):
         sure = solution.method == "cholesky" and solution.rcond > limit
         sure = sure and objective.norm != "spectral"
         before = state.r2[l] + objective.weight_cost(l, state.W[l], eta, decay)
-        for trials, share in enumerate(DAMPING, start=1):
-            W = (state.W[l] + share * dW).astype(state.W[l].dtype, copy=False)
-            cost = objective.weight_cost(l, W, eta, decay)
-            step = (share * dW, share * db)
-            if sure or self._shift(problem, state, *step, commit=False) + cost <= before:
-                state.r2[l] = self._shift(problem, state, *step, commit=True)
-                state.nu[l], state.W[l][...] = objective.squared_norm(l, W), W
-                state.b[l] += share * db
-                return Step(self.name, share, float(trials), solution.method, solution.rcond)
-        return Step(self.name, 0.0, float(len(DAMPING)), solution.method, solution.rcond)
+
+        def moved(share: float) -> np.ndarray:
+            return (state.W[l] + share * dW).astype(state.W[l].dtype, copy=False)
+
+        def value(share: float) -> float:
+            r2 = self._shift(problem, state, share * dW, share * db, commit=False)
+            return r2 + objective.weight_cost(l, moved(share), eta, decay)
+
+        search = Trial(1.0, before, 1) if sure else backtrack(value, before, 1.0, *DAMPING)
+        if search.accepted:
+            share, W = search.step, moved(search.step)
+            state.r2[l] = self._shift(problem, state, share * dW, share * db, commit=True)
+            state.nu[l], state.W[l][...] = objective.squared_norm(l, W), W
+            state.b[l] += share * db
+        return Step(self.name, search.step, float(search.trials), solution.method, solution.rcond)
 
     def _decay(self, problem: Problem, state: State) -> float:
         """Return ``n alpha / (2 w_l)``; infinite when decay meets a weight of zero."""

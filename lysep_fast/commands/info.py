@@ -25,6 +25,17 @@ __all__ = ["add_parser", "run"]
 _SHOWN = 12  # class labels and column names on the screen; --json has them all
 
 
+_SCORES = (
+    "loss",
+    "separated_loss",
+    "accuracy",
+    "r2",
+    "validation_loss",
+    "validation_accuracy",
+    "validation_r2",
+)
+
+
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
@@ -87,15 +98,7 @@ def describe(path: Path) -> dict[str, Any]:
         "seconds": _number(result.history[-1].seconds) if result.history else None,
         **{
             name.replace("_", " "): _number(getattr(row, name)) if row is not None else None
-            for name in (
-                "loss",
-                "separated_loss",
-                "accuracy",
-                "r2",
-                "validation_loss",
-                "validation_accuracy",
-                "validation_r2",
-            )
+            for name in _SCORES
         },
         "bound constant": _number(result.bound_constant),
     }

@@ -56,6 +56,14 @@ def add_parser(commands: Any) -> None:
         choices=("classify", "regress"),
         help=f"default: classify strings and up to {_MOST_CLASSES} different whole numbers",
     )
+    _add_network(parser)
+    _add_training(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    """Add what the network is like."""
+    add = parser.add_argument
     add(
         "--hidden",
         type=sizes,
@@ -78,6 +86,11 @@ def add_parser(commands: Any) -> None:
         help="train on columns of mean 0 and variance 1; the model takes them as they are in the "
         "file (default: yes, without --conv)",
     )
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    """Add how it is trained."""
+    add = parser.add_argument
     add("--solver", choices=("auto", *SOLVERS), default="auto", help="default: auto")
     add("--max-iter", type=natural, default=200, metavar="N", help="sweeps (default: 200)")
     add("--alpha", type=not_negative, default=0.0, help="weight decay (default: 0)")
@@ -112,7 +125,6 @@ def add_parser(commands: Any) -> None:
     )
     add("--resume", type=Path, metavar="FILE", help="go on from a checkpoint, with equal options")
     add("--quiet", action="store_true", help="no progress")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -97,6 +97,9 @@ class Settings(RunSettings):
 
     def _check_targets(self) -> None:
         loss = check_choice(self.loss, "loss", LOSSES)
+        if self.target_unit is not None:
+            unit = check_number(self.target_unit, "target_unit", 0.0, exclusive=True)
+            self._keep(target_unit=unit)
         belongs = {"n_classes": "classes", "label_smoothing": "classes", "target_unit": "numbers"}
         wanted, other = (
             ("classes", SquaredError) if self._has_classes else ("numbers", CrossEntropy)
@@ -113,9 +116,6 @@ class Settings(RunSettings):
         if self.label_smoothing is not None:
             smoothing = check_number(self.label_smoothing, "label_smoothing", 0.0, 0.999)
             self._keep(label_smoothing=smoothing)
-        if self.target_unit is not None:
-            unit = check_number(self.target_unit, "target_unit", 0.0, exclusive=True)
-            self._keep(target_unit=unit)
         bias = not self._has_classes if self.output_bias is None else self.output_bias
         self._keep(output_bias=check_flag(bias, "output_bias"))
 

@@ -52,7 +52,7 @@ def check_network(solver: Any, network: Network, others: Mapping[str, type[Any]]
     found = lacking(network, getattr(solver, "needs", ()))
     if found is None:
         return
-    able = [name for name, kind in others.items() if lacking(network, kind.needs) is None]
-    remedy = f"choose one of {', '.join(map(repr, able))}" if able else "no other solver can"
+    able = [kind.title for kind in others.values() if lacking(network, kind.needs) is None]
+    remedy = f"choose one of {', '.join(able)}" if able else "no other solver can"
     name = getattr(solver, "title", type(solver).__name__)
     raise ValueError(f"{name} cannot train {found}; {remedy}")

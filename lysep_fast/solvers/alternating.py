@@ -103,6 +103,7 @@ class Alternating(Stateful):
 
     synchronised = False
     init: str
+    title = "solver='alternating' with variant='paper'"
     needs: tuple[str, ...] = ("has_gram", "has_closed_form")
     supports: tuple[str, ...] = (
         "weights",
@@ -141,6 +142,25 @@ class Alternating(Stateful):
             self.needs = ("is_matrix", "is_entrywise")
         self.mu = check_number(mu, "mu", 0.0)
         self.momentum = bool(momentum)
+        self._set_searches(line_search, step, reach, output_step, output_growth, shrink)
+        self.max_trials = check_integer(max_trials, "max_trials", minimum=1)
+        self.auxiliary_steps = check_integer(auxiliary_steps, "auxiliary_steps", minimum=1)
+        self.output_steps = check_integer(output_steps, "output_steps", minimum=1)
+        self.bias = check_choice(bias, "bias", ("after", "joint"))
+        self.proximal = check_number(proximal, "proximal", 0.0)
+        self._set_subsets(batch_size, refresh_every, report_every)
+        self.sweep = Sweep(())
+
+    def _set_searches(
+        self,
+        line_search: str,
+        step: float | str,
+        reach: float,
+        output_step: float | None,
+        output_growth: float,
+        shrink: float,
+    ) -> None:
+        """Check and keep what the line searches start from."""
         self.line_search = check_choice(line_search, "line_search", LINE_SEARCHES)
         if isinstance(step, str) and step != "curvature":
             raise ValueError(f"step must be 'curvature' or a positive number, got {step!r}")
@@ -153,11 +173,11 @@ class Alternating(Stateful):
         self.output_step = output_step
         self.output_growth = check_number(output_growth, "output_growth", 0.0, exclusive=True)
         self.shrink = check_number(shrink, "shrink", 0.0, 1.0, exclusive=True)
-        self.max_trials = check_integer(max_trials, "max_trials", minimum=1)
-        self.auxiliary_steps = check_integer(auxiliary_steps, "auxiliary_steps", minimum=1)
-        self.output_steps = check_integer(output_steps, "output_steps", minimum=1)
-        self.bias = check_choice(bias, "bias", ("after", "joint"))
-        self.proximal = check_number(proximal, "proximal", 0.0)
+
+    def _set_subsets(
+        self, batch_size: int | None, refresh_every: int, report_every: int | None
+    ) -> None:
+        """Check and keep how subsets are drawn, and what follows from whether there are any."""
         if batch_size is not None:
             batch_size = check_integer(batch_size, "batch_size", minimum=1)
         if report_every is not None:
@@ -173,7 +193,6 @@ class Alternating(Stateful):
         self.auxiliaries = batch_size is None
         self.evaluation: Evaluation | None = None
         self.separated: SeparatedLoss | None = None
-        self.sweep = Sweep(())
         self.part_state: State | None = None
         self.state_names = ("sweep",)
         if batch_size is not None:
