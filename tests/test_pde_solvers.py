@@ -61,7 +61,7 @@ def make(request):
             network = JetNetwork(sets, widths, activation, problem.operator.nonlinearity, team)
             hidden = Hidden.random(widths, 1.0, problem.domain.bounds(), rng)
             state = PdeState(hidden, rng.normal(size=widths[-1]))
-            return Discrete(problem, network, Sampling(POINTS, EDGE, 10.0), 1.0, rng), state
+            return Discrete(problem, network, Sampling(POINTS, EDGE, 10.0), rng), state
 
         yield build
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from . import Network
 
-__all__ = ["Parameters"]
+__all__ = ["Packing", "Parameters", "dense_shapes"]
 
 
 class Parameters:
@@ -64,3 +66,39 @@ class Parameters:
     def like(self) -> Parameters:
         """Return an uninitialised vector of the same shape and dtype."""
         return Parameters(self.network, np.empty_like(self.theta))
+
+
+class Packing:
+    """Shapes of arrays that lie one after the other in one flat vector.
+
+    Which arrays these are is the owner's affair: matrices ``[W_l, b_l]`` keep what belongs to a
+    neuron together, weights and biases one after the other leave both contiguous.
+
+    Parameters
+    ----------
+    shapes : iterable of tuple of int
+        Shapes of the arrays in their order.
+
+    Attributes
+    ----------
+    size : int
+        Length of the vector.
+    """
+
+    def __init__(self, shapes: Iterable[tuple[int, ...]]) -> None:
+        self.shapes = tuple(shapes)
+        self._sizes = [math.prod(shape) for shape in self.shapes]
+        self.size = sum(self._sizes)
+
+    def views(self, theta: np.ndarray) -> list[np.ndarray]:
+        """Return the arrays in the memory of `theta`, shape (size,)."""
+        made, start = [], 0
+        for shape, size in zip(self.shapes, self._sizes, strict=True):
+            made.append(theta[start : start + size].reshape(shape))
+            start += size
+        return made
+
+
+def dense_shapes(widths: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return the shapes of ``W_1, b_1, W_2, ...`` of dense layers between the given widths."""
+    return [shape for k, m in itertools.pairwise(widths) for shape in ((m, k), (m,))]

@@ -176,7 +176,7 @@ def solve(
         hidden = Hidden.random(widths, scale, box_for_weights(problem.domain), rng)
         state = PdeState(hidden, np.zeros(widths[-1]))
         solution = Solution(problem, hidden, state.w, activation, n_threads=n_threads)
-        discrete = Discrete(problem, network, sampling, scale, rng)
+        discrete = Discrete(problem, network, sampling, rng)
         done = PdeStatus.MAX_ITER
         if not method.iterates:
             max_iter, done = 0, PdeStatus.SOLVED
