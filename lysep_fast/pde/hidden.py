@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -35,11 +36,10 @@ class Hidden(Stateful):
 
     def __init__(self, widths: tuple[int, ...], theta: np.ndarray | None = None) -> None:
         self.widths = widths
-        packing = Packing(dense_shapes(widths))
+        packing, self._maps = _layout(widths)
         self.theta = np.zeros(packing.size) if theta is None else theta
         arrays = packing.views(self.theta)
         self.W, self.b = [np.empty((0, 0)), *arrays[::2]], [np.empty(0), *arrays[1::2]]
-        self._maps = [Dense(0, widths[0]), *(Dense(k, m) for k, m in itertools.pairwise(widths))]
 
     @property
     def depth(self) -> int:
@@ -61,9 +61,9 @@ class Hidden(Stateful):
         self._maps[l].adjoint(_rows(Z), self.W[l], _rows(out))
         return out
 
-    def correlation(self, l: int, Z: np.ndarray, P: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Write the gradient of ``<Z, P W_l'>`` in W_l to `out`."""
-        return self._maps[l].correlation(_rows(Z), _rows(P), out)
+    def correlation(self, l: int, Z: np.ndarray, P: np.ndarray) -> np.ndarray:
+        """Return the gradient of ``<Z, P W_l'>`` in W_l."""
+        return self._maps[l].correlation(_rows(Z), _rows(P), np.empty(self.W[l].shape))
 
     @classmethod
     def random(
@@ -88,6 +88,13 @@ class Hidden(Stateful):
             made.W[l][...] = rng.uniform(-limit, limit, made.W[l].shape)
             made.b[l][...] = rng.uniform(-0.5, 0.5, widths[l])
         return made
+
+
+@functools.lru_cache(maxsize=16)
+def _layout(widths: tuple[int, ...]) -> tuple[Packing, list[Dense]]:
+    """Return packing and maps (index 0 unused); a line search asks for them at every trial."""
+    maps = [Dense(0, widths[0]), *(Dense(k, m) for k, m in itertools.pairwise(widths))]
+    return Packing(dense_shapes(widths)), maps
 
 
 def _rows(jet: np.ndarray) -> np.ndarray:

@@ -158,8 +158,7 @@ class JetNetwork(Stateful):
             slopes = [(ch, 2.0 * weight * slope * r) for ch, slope in part.loss.slopes(v)]
             sums: list[Any] = [*_terms(part, r)]
             for l, Z in part.down(hidden, part.top(w, slopes, ws), ws):
-                dW = ws.array(f"dW {l}", hidden.W[l].shape, float)
-                sums += [hidden.correlation(l, Z, part.P[l - 1], dW), Z[0].sum(axis=0)]
+                sums += [hidden.correlation(l, Z, part.P[l - 1]), Z[0].sum(axis=0)]
             return tuple(sums)
 
         inside, edge, *sums = self.sum(task)

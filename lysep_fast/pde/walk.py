@@ -126,7 +126,7 @@ class Walk:
         ws : Workspace
             Memory.
         """
-        G = ws.array("G", self.P[-1].shape, float)
+        G: np.ndarray = ws.array("G", self.P[-1].shape, float)
         G[...] = 0.0
         for ch, slope in slopes:
             np.multiply(slope[:, None], w, out=G[ch])
@@ -139,7 +139,7 @@ class Walk:
 
         A derivative lies in workspace memory until the next one takes its place.
         """
-        for l in range(self.depth, 0, -1):
+        for l in range(len(self.J) - 1, 0, -1):
             Z = self.adjoint(l, G, ws)
             yield l, Z
             if l > 1:
