@@ -200,7 +200,7 @@ def test_hidden_jets_step_along_their_own_negative_gradient(make, name, weights,
     om = truth.omegas()[l]
     first = np.concatenate(
         [
-            np.full(len(on), 1 / np.max(om * truth.channel_weights(s, l)))
+            np.full(len(on.f), 1 / np.max(om * truth.channel_weights(s, l)))
             for s, on in enumerate(truth.sets)
         ]
     )

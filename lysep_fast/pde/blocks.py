@@ -42,7 +42,7 @@ class OutputWeights(Stateful):
 
     def update(self, problem: Separated, state: PdeState) -> Step:
         """Solve, for a nonlinear equation until the loss cannot resolve a further decrease."""
-        ridge = problem.kappa * problem.ridges(state)[-1]
+        ridge = problem.kappa * problem.ridge(state, state.hidden.depth + 1)
         fit = fit_output(state.jets, state.w, ridge if np.any(ridge) else None)
         state.w = fit.w
         return Step(self.name, 1.0, float(fit.iterations), fit.method, fit.rcond)
@@ -109,7 +109,7 @@ class LayerWeights(Stateful):
     def update(self, problem: Separated, state: PdeState) -> Step:
         """Solve for the increment of ``[W_l, b_l]``."""
         l, hidden = self.layer, state.hidden
-        eta = problem.ridges(state)[l] if l > 1 else np.zeros(1)
+        eta = problem.ridge(state, l)
 
         def task(part: Part, ws: Workspace) -> tuple[np.ndarray, np.ndarray]:
             below = part.P[l - 1]
@@ -123,7 +123,7 @@ class LayerWeights(Stateful):
 
         gram, rhs = state.jets.sum(task)
         m = len(gram) - 1
-        ridge = np.append(np.broadcast_to(eta, m), 0.0)
+        ridge = np.append(eta, 0.0)
         gram += np.diag(ridge)
         rhs[:, :m] -= hidden.W[l] * ridge[:m]
         solution = solve_normal_equations(gram, rhs)

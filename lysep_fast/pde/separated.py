@@ -79,20 +79,20 @@ class Separated(Stateful):
                 om[l - 1] = (hidden.W[l] ** 2).T @ om[l]
         return om
 
-    def ridges(self, state: PdeState) -> list[np.ndarray]:
-        """Return eta_l, l = 1..H+1: what R_1..R_{l-1} cost per unit of a squared weight.
+    def ridge(self, state: PdeState, l: int) -> np.ndarray:
+        """Return eta_l, shape (m_{l-1},): what R_1..R_{l-1} cost per unit of a squared weight.
 
-        The floor of the neuron weights does not count.
+        For the output weights l is H + 1.  The floor of the neuron weights does not count.
         """
-        hidden, R = state.hidden, self.squares(state)
-        eta = [np.empty(0), np.zeros(hidden.widths[0])]
-        for l in range(1, hidden.depth + 1):
+        hidden = state.hidden
+        eta = np.zeros(hidden.widths[0])
+        for i, R in enumerate(self.squares(state, l - 1), start=1):
             if self.weights == "frobenius":
-                norm = float(np.sum(hidden.W[l] ** 2))
-                total = float(np.sum(R[l])) + norm * float(eta[l][0])
-                eta.append(np.full(hidden.widths[l], total))
+                norm = float(np.sum(hidden.W[i] ** 2))
+                total = float(np.sum(R)) + norm * float(eta[0])
+                eta = np.full(hidden.widths[i], total)
             else:
-                eta.append(R[l] + (hidden.W[l] ** 2) @ eta[l])
+                eta = R + (hidden.W[i] ** 2) @ eta
         return eta
 
     def entries(self, part: Part, l: int, om: Any = 1.0) -> np.ndarray:
@@ -100,23 +100,25 @@ class Separated(Stateful):
         al = np.ones(1) if part.channels == 1 else self.channels[l]
         return al[:, None, None] * om
 
-    def squares(self, state: PdeState) -> list[np.ndarray]:
-        """Return R_l, shape (m_l,), l = 1..H; index 0 is empty."""
+    def squares(self, state: PdeState, up_to: int) -> list[np.ndarray]:
+        """Return R_1, R_2, .. of the layers up to that one, shape (m_l,)."""
+        if up_to == 0:
+            return []
 
         def task(part: Part, ws: Workspace) -> list[np.ndarray]:
             sums = []
-            for l in range(1, part.depth + 1):
+            for l in range(1, up_to + 1):
                 e = part.difference(state.hidden, l, ws)
                 scaled = e * e * self.entries(part, l)
                 sums.append(part.loss.weight * scaled.sum(axis=(0, 1)))
             return sums
 
-        return [np.empty(0), *state.jets.sum(task)]
+        return state.jets.sum(task)
 
     def value(self, state: PdeState) -> float:
         """Return F."""
-        om, R = self.omegas(state.hidden, state.w), self.squares(state)
-        penalty = sum(float(np.dot(om[l], R[l])) for l in range(1, len(R)))
+        om, R = self.omegas(state.hidden, state.w), self.squares(state, state.hidden.depth)
+        penalty = sum(float(np.dot(own, squares)) for own, squares in zip(om[1:], R, strict=True))
         return sum(state.jets.loss(state.w)) + penalty
 
 

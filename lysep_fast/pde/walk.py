@@ -104,7 +104,7 @@ class Walk:
 
     def difference(self, hidden: Hidden, l: int, ws: Workspace) -> np.ndarray:
         """Return ``J_l - P_{l-1} W_l' - b_l`` in workspace memory."""
-        e = hidden.predict(l, self.P[l - 1], ws.array(f"e {l}", self.J[l].shape, float))
+        e = hidden.predict(l, self.P[l - 1], ws.array("e", self.J[l].shape, float))
         return np.subtract(self.J[l], e, out=e)
 
     def adjoint(self, l: int, G: np.ndarray, ws: Workspace) -> np.ndarray:
