@@ -2,68 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
 import pytest
+from pde_problems import BOX, EDGE, POINTS, PROBLEMS, build, separate, sines
 
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.kernels.jet import JET_CODES
-from lysep_fast.pde import Box, Function, Operator, PdeStatus, Problem, SpaceTime, solve
-from lysep_fast.pde.jets import Hidden, JetNetwork, output_jet
+from lysep_fast.pde import Box, Function, Operator, PdeStatus, Problem, solve
+from lysep_fast.pde.hidden import Hidden
+from lysep_fast.pde.jets import JetNetwork, output_jet
 from lysep_fast.pde.metric import KroneckerMetric
 from lysep_fast.pde.output import fit_output
-from lysep_fast.pde.separated import Separated
 from lysep_fast.pde.solvers_projection import RandomFeatures, VariableProjection
 from lysep_fast.pde.solvers_separated import Alternating, Nesterov
-from lysep_fast.pde.state import Discrete, PdeState, Sampling
 from lysep_fast.threads.team import Team
 
 RNG = np.random.default_rng
 needs_jit = pytest.mark.skipif(not JIT_ENABLED, reason="too many points for plain Python")
-# Several blocks, the last one shorter; without the JIT every entry costs tens of microseconds.
-POINTS, EDGE = (150, 70) if JIT_ENABLED else (10, 5)
-
-
-def sines(X):
-    return np.prod(np.sin(np.pi * X[:, :2]), axis=1)
-
-
-def bubble(X):
-    return np.prod(1 - X**2, axis=1)
-
-
-CUBE = (lambda u: u**3, lambda u: 3 * u**2)
-BOX = Box(-1, 1, 2)
-SMOOTH = Operator(
-    lambda X: -(2 + X), advection=lambda X: X, reaction=lambda X: X[:, 0] ** 2, nonlinearity=None
-)
-CUBIC = Operator(-1.0, nonlinearity=CUBE)
-PROBLEMS = {
-    "linear": Problem.manufactured(BOX, SMOOTH, sines),
-    "cubic": Problem.manufactured(BOX, CUBIC, sines),
-    "lifted": Problem.manufactured(BOX, CUBIC, lambda X: bubble(X) + 1, lift=(bubble, 1.0)),
-    "heat": Problem.manufactured(
-        SpaceTime(Box(-1, 1, 2)), Operator([-1.0, -1.0, 0.0], [0.0, 0.0, 1.0]), sines
-    ),
-}
 
 
 @pytest.fixture
-def make(request):
+def make():
     """Return a function that draws a discrete problem and a state for a problem's name."""
     with Team(1) as team:
-
-        def build(name, widths=(5, 4), activation="tanh", seed=0, kappa=None):
-            problem, rng = PROBLEMS[name], RNG(seed)
-            sets = problem.collocate(POINTS, EDGE, 10.0, rng)
-            widths = (problem.dimension, *widths)
-            network = JetNetwork(sets, widths, activation, problem.operator.nonlinearity, team)
-            hidden = Hidden.random(widths, 1.0, problem.domain.bounds(), rng)
-            state = PdeState(hidden, rng.normal(size=widths[-1]))
-            return Discrete(problem, network, Sampling(POINTS, EDGE, 10.0), 1.0, rng), state
-
-        yield build
+        yield functools.partial(build, team)
 
 
 # --- passes ------------------------------------------------------------------------------------
@@ -203,28 +168,14 @@ def test_the_metric_is_the_gauss_newton_matrix_of_one_point():
 # --- the separated loss --------------------------------------------------------------------------
 
 
-def separated(problem, state, weights="frobenius", disturb=0.0):
-    """Return the separated loss with synchronised jets, moved at random by `disturb`."""
-    network = problem.network
-    network.forward(state.hidden)
-    made = Separated(network, weights, 0.5)
-    made.refresh_channels()
-    rng = RNG(9)
-    for part in network.parts:
-        for l in range(1, network.depth + 1):
-            part.J[l] += disturb * rng.normal(size=part.J[l].shape)
-            part.feature.forward(part.J[l], part.P[l], part.D[l])
-    return made
-
-
 @pytest.mark.parametrize("weights", ["frobenius", "neuron"])
 @pytest.mark.parametrize("name", list(PROBLEMS))
 def test_without_residuals_the_separated_loss_is_the_loss(make, name, weights):
     problem, state = make(name)
-    made = separated(problem, state, weights)
+    made = separate(problem, state, weights)
     loss = sum(problem.network.loss(state.w))
-    np.testing.assert_allclose(made.value(state.hidden, state.w), loss, rtol=1e-12)
-    assert separated(problem, state, weights, 0.1).value(state.hidden, state.w) > 0.0
+    np.testing.assert_allclose(made.value(state), loss, rtol=1e-12)
+    assert separate(problem, state, weights, 0.1).value(state) > 0.0
 
 
 @pytest.mark.parametrize("disturb", [0.01, 0.3, 3.0])
@@ -234,7 +185,7 @@ def test_the_separated_loss_bounds_the_loss(make, name, seed, disturb):
     # |E_l| <= |R_l| + |W_l| c |E_{l-1}| and |r(true) - r| <= |K| |w| c |E_H|: by Cauchy-Schwarz
     # J(true) <= (1 + |K|^2 / kappa sum_l c^(2 (H - l + 1))) F, whatever the weights.
     problem, state = make(name, seed=seed)
-    made = separated(problem, state, "frobenius", disturb)
+    made = separate(problem, state, "frobenius", disturb)
     true = JetNetwork.like(problem.network, problem.network.sets)
     true.forward(state.hidden)
     # Bounds of |s'|, |s''|, |s'''| of tanh over the whole line.
@@ -249,7 +200,7 @@ def test_the_separated_loss_bounds_the_loss(make, name, seed, disturb):
             norm = part.channels * first**2 + 5 * second**2 * squares
             c2 = max(c2, norm + (third * squares + second * C) ** 2)
     constant = 1 + K2 / made.kappa * (c2 + c2**2)
-    F, J = made.value(state.hidden, state.w), sum(true.loss(state.w))
+    F, J = made.value(state), sum(true.loss(state.w))
     assert constant * F >= J
     if disturb == 3.0:
         assert pytest.approx(J, rel=0.01) != F  # the residuals matter
@@ -257,7 +208,7 @@ def test_the_separated_loss_bounds_the_loss(make, name, seed, disturb):
 
 def test_channel_weights_and_neuron_weights_follow_their_formulas(make):
     problem, state = make("linear")
-    made = separated(problem, state, "neuron")
+    made = separate(problem, state, "neuron")
     hidden, w = state.hidden, state.w
     om = made.omegas(hidden, w)
     top = 0.5 * w * w
@@ -271,52 +222,6 @@ def test_channel_weights_and_neuron_weights_follow_their_formulas(make):
     value = 1 + np.mean((third * squares + second * J[3]) ** 2) / v + sum(shares)
     expected = [value, 1 + 4 * shares[0], 1 + 4 * shares[1], 1.0]
     np.testing.assert_allclose(made.channels[2], expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("name", list(PROBLEMS))
-def test_no_block_raises_the_separated_loss(make, name):
-    problem, state = make(name)
-    made = separated(problem, state, "frobenius", 0.2)
-    hidden, w = state.hidden, state.w
-    values = [made.value(hidden, w)]
-
-    def note():
-        values.append(made.value(hidden, w))
-        assert values[-1] <= values[-2] * (1 + 1e-12)
-
-    for _ in range(2):
-        w, step = made._update_output(hidden, w)
-        note()
-        assert step.accepted == 1.0
-        assert made._update_last_jet(hidden, w).accepted > 0.5
-        note()
-        for l in (2, 1):
-            made._update_weights(hidden, w, l)
-            note()
-            if l == 2:
-                assert made._update_jet(hidden, w, 1).accepted > 0.5
-                note()
-    assert values[-1] < 0.9 * values[0]
-
-
-@pytest.mark.parametrize("l", [1, 2])
-def test_a_closed_form_block_leaves_no_gradient(make, l):
-    problem, state = make("linear")
-    made, hidden = separated(problem, state, "frobenius", 0.2), state.hidden
-    made._update_weights(hidden, state.w, l)
-    before = hidden.theta.copy()
-    value, h = made.value(hidden, state.w), 1e-5
-    for k in range(3):
-        for array in (hidden.W[l], hidden.b[l]):
-            direction = RNG(k).normal(size=array.shape)
-            array += h * direction
-            ahead = made.value(hidden, state.w)
-            array -= 2 * h * direction
-            behind = made.value(hidden, state.w)
-            array += h * direction
-            assert abs(ahead - behind) / (2 * h) < 1e-7 * value
-    made._update_weights(hidden, state.w, l)
-    np.testing.assert_allclose(hidden.theta, before, atol=1e-9)
 
 
 # --- solvers -----------------------------------------------------------------------------------

@@ -6,14 +6,11 @@ W_L  ->  A_{L-1}  ->  (W_l, b_l  ->  A_{l-1})  for l = L-1 .. 2  ->  W_1, b_1
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from ..container.stateful import Stateful
-from ..objective import Problem
 from ..report import Step
-from ..state import State
-from .auxiliaries import Auxiliaries
 from .base import Block
-from .weights import LayerWeights
 
 __all__ = ["Sweep", "alternating_order"]
 
@@ -32,7 +29,7 @@ class Sweep(Stateful):
     def __init__(self, blocks: Iterable[Block]) -> None:
         self.blocks = tuple(blocks)
 
-    def __call__(self, problem: Problem, state: State) -> list[Step]:
+    def __call__(self, problem: Any, state: Any) -> list[Step]:
         """Update every block in place and return their reports."""
         return [block.update(problem, state) for block in self.blocks]
 
@@ -40,8 +37,8 @@ class Sweep(Stateful):
 def alternating_order(
     depth: int,
     output: Block,
-    auxiliaries: Callable[[int], Auxiliaries],
-    weights: Callable[[int], LayerWeights],
+    auxiliaries: Callable[[int], Block],
+    weights: Callable[[int], Block],
 ) -> list[Block]:
     """Return the blocks of Algorithm 1 for a network of `depth` linear layers.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from ..container.archive import Expected
 from ..container.fields import choice, field, integer, integers
 from ..kernels.activation import ACTIVATION_CODES
+from ..network.parameters import Packing, dense_shapes
 from ..report import HistoryTable
 from ..threads.team import available_cpus
 from .networks import check_finite
@@ -42,7 +42,7 @@ def pack_solution(
 def expected_solution(header: dict[str, Any], table: HistoryTable) -> Expected:
     """Return shapes and dtypes of the arrays of `pack_solution`."""
     widths = _widths(header)
-    size = sum(m * (k + 1) for k, m in itertools.pairwise(widths))
+    size = Packing(dense_shapes(widths)).size
     rows = table.expected(field(header, "history", dict))
     return {**rows, "theta": ((size,), np.float64), "w": (widths[-1:], np.float64)}
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from .chain import Network
 
-__all__ = ["Parameters", "parameter_shapes"]
+__all__ = ["Packing", "Parameters", "dense_shapes", "parameter_shapes"]
 
 
 def parameter_shapes(network: Network) -> list[tuple[int, int]]:
@@ -40,16 +41,12 @@ class Parameters:
 
     def __init__(self, theta: np.ndarray, shapes: Sequence[tuple[int, int]]) -> None:
         self.theta, self.shapes = theta, shapes
-        self.layers, offset = [theta[:0].reshape(0, 0)], 0
-        for shape in shapes:
-            size = math.prod(shape)
-            self.layers.append(theta[offset : offset + size].reshape(shape))
-            offset += size
+        self.layers = [theta[:0].reshape(0, 0), *Packing(shapes).views(theta)]
 
     @classmethod
     def zeros(cls, shapes: Sequence[tuple[int, int]], dtype: np.dtype) -> Parameters:
         """Return a new vector of zeros."""
-        return cls(np.zeros(sum(math.prod(shape) for shape in shapes), dtype), shapes)
+        return cls(np.zeros(Packing(shapes).size, dtype), shapes)
 
     @classmethod
     def pack(
@@ -74,3 +71,39 @@ class Parameters:
     def like(self, theta: np.ndarray) -> Parameters:
         """Return another vector with the same matrices."""
         return Parameters(theta, self.shapes)
+
+
+class Packing:
+    """Shapes of arrays that lie one after the other in one flat vector.
+
+    Which arrays these are is the owner's affair: matrices ``[W_l, b_l]`` keep what belongs to a
+    neuron together, weights and biases one after the other leave both contiguous.
+
+    Parameters
+    ----------
+    shapes : iterable of tuple of int
+        Shapes of the arrays in their order.
+
+    Attributes
+    ----------
+    size : int
+        Length of the vector.
+    """
+
+    def __init__(self, shapes: Iterable[tuple[int, ...]]) -> None:
+        self.shapes = tuple(shapes)
+        self._sizes = [math.prod(shape) for shape in self.shapes]
+        self.size = sum(self._sizes)
+
+    def views(self, theta: np.ndarray) -> list[np.ndarray]:
+        """Return the arrays in the memory of `theta`, shape (size,)."""
+        made, start = [], 0
+        for shape, size in zip(self.shapes, self._sizes, strict=True):
+            made.append(theta[start : start + size].reshape(shape))
+            start += size
+        return made
+
+
+def dense_shapes(widths: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return the shapes of ``W_1, b_1, W_2, ...`` of dense layers between the given widths."""
+    return [shape for k, m in itertools.pairwise(widths) for shape in ((m, k), (m,))]

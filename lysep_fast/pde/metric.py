@@ -19,7 +19,8 @@ import scipy.linalg
 
 from ..container.stateful import Stateful
 from ..threads.team import Workspace
-from .jets import Hidden, JetNetwork, Part
+from .hidden import Hidden
+from .jets import JetNetwork, Part
 
 __all__ = ["KroneckerMetric"]
 
@@ -47,7 +48,7 @@ class KroneckerMetric(Stateful):
         self.widths = network.widths
 
         def task(part: Part, ws: Workspace) -> list[Any]:
-            return _grams(part, hidden, w, network, ws)
+            return _grams(part, hidden, w, ws)
 
         sums = network.sum(task)
         self.factors: list[tuple[Any, Any]] = [(None, None)]
@@ -69,19 +70,13 @@ class KroneckerMetric(Stateful):
         return made.theta
 
 
-def _grams(
-    part: Part, hidden: Hidden, w: np.ndarray, network: JetNetwork, ws: Workspace
-) -> list[Any]:
+def _grams(part: Part, hidden: Hidden, w: np.ndarray, ws: Workspace) -> list[Any]:
     """Return M (without the bias), its bias column and corner, and L, layer by layer."""
-    H, loss = network.depth, part.loss
-    v = None if loss.is_linear else part.P[H][0] @ w
-    G = ws.array("G", part.P[H].shape, float)
-    G[...] = 0.0
-    for ch, slope in loss.slopes(v):
-        np.multiply((loss.weight**0.5 * slope)[:, None], w, out=G[ch])
+    loss = part.loss
+    v = None if loss.is_linear else part.P[-1][0] @ w
+    slopes = [(ch, loss.weight**0.5 * slope) for ch, slope in loss.slopes(v)]
     sums: list[Any] = []
-    for l in range(H, 0, -1):
-        Z = part.feature.vjp(part.J[l], G, ws.array("Z", part.J[l].shape, float), part.D[l])
+    for l, Z in part.down(hidden, part.top(w, slopes, ws), ws):
         below, flat = part.P[l - 1], Z.reshape(-1, Z.shape[2])
         size = np.einsum("ckm,ckm->ck", Z, Z)
         scaled = ws.array("scaled", below.shape, float)
@@ -89,9 +84,6 @@ def _grams(
         rows = scaled.reshape(-1, scaled.shape[2])
         layer = [rows.T @ rows, size[0] @ below[0], float(size[0].sum()), flat.T @ flat]
         sums = layer + sums
-        if l > 1:
-            G = ws.array("G", below.shape, float)
-            np.dot(flat, hidden.W[l], out=G.reshape(-1, G.shape[2]))
     return sums
 
 

@@ -43,9 +43,6 @@ class Collocation:
     lift: np.ndarray | None = None
     shift: np.ndarray | None = None
 
-    def __len__(self) -> int:
-        return len(self.f)
-
 
 class Problem:
     """A second-order equation in a domain with Dirichlet data.

@@ -15,7 +15,8 @@ from ..losses.pde_residual import PdeResidual
 from ..report import HistoryTable, Step
 from ..threads.team import Team
 from ..validation import check_inputs
-from .jets import Hidden, output_jet
+from .hidden import Hidden
+from .jets import output_jet
 from .problem import Problem
 
 __all__ = ["PdeRow", "PdeStatus", "Solution"]

@@ -150,7 +150,7 @@ def _set_up(
     hidden = Hidden.random(widths, settings.scale, box_for_weights(problem.domain), rng)
     state = PdeState(hidden, np.zeros(widths[-1]))
     solution = Solution(problem, hidden, state.w, activation, n_threads=settings.n_threads)
-    discrete = Discrete(problem, network, sampling, settings.scale, rng)
+    discrete = Discrete(problem, network, sampling, rng)
     return EquationTraining(discrete, solver, state, solution)
 
 

@@ -22,7 +22,8 @@ from ..linalg.line_search import weak_wolfe
 from ..report import Step
 from ..validation import check_integer, check_number
 from .domains import box_for_weights
-from .jets import Hidden, JetNetwork
+from .hidden import Hidden
+from .jets import JetNetwork
 from .metric import KroneckerMetric
 from .output import OutputFit, fit_output
 from .state import Discrete, PdeState

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from ..container.stateful import Stateful, flatten, prefixed, restore
+from ..blocks.sweep import Sweep
+from ..container.stateful import Stateful
 from ..report import Step
 from ..validation import check_choice, check_integer, check_number
+from .blocks import sweep_blocks
 from .jets import JetNetwork
 from .output import fit_output
 from .separated import Separated
@@ -36,6 +36,8 @@ class Alternating(Stateful):
 
     promise = "F"
     iterates = True
+    #: The jets are the auxiliary ones; the true network passes through parts of its own.
+    state_names = ("separated", "jets", "sweep")
     initial_scale = (0.6, 0.3)
 
     def __init__(self, *, weights: str = "frobenius", kappa: float = 1.0) -> None:
@@ -45,45 +47,28 @@ class Alternating(Stateful):
     def start(self, problem: Discrete, state: PdeState) -> None:
         """Set the auxiliary jets by a forward pass and fit the output weights."""
         network = problem.network
-        # The auxiliary jets stay in the network's parts; the true network needs parts of its own.
         self.true = JetNetwork.like(network, network.sets)
         network.forward(state.hidden)
-        state.w = fit_output(network).w
-        self.separated = Separated(network, self.weights, self.kappa)
-        self.separated.refresh_channels()
+        state.w, state.jets = fit_output(network).w, network
+        self.separated = Separated(self.weights, self.kappa)
+        self.separated.refresh_channels(network)
+        self.jets, self.sweep = network, Sweep(sweep_blocks(network.depth))
         self._measure(state)
 
     def step(self, problem: Discrete, state: PdeState) -> list[Step]:
         """Do one sweep."""
-        state.w, steps = self.separated.sweep(state.hidden, state.w, output=True)
+        steps = self.sweep(self.separated, state)
         self._measure(state)
         return steps
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the auxiliary jets and the state of the separated loss."""
-        return flatten({"separated": self.separated, "jets": self._jets()})
-
     def resume(self, problem: Discrete, state: PdeState, found: Mapping[str, Any]) -> None:
-        """Take over a state after `start`; the features of the jets are formed again."""
-        self.separated.load_state_dict(prefixed(found, "separated"))
-        for l, jets in restore(found, "jets", self._jets()).items():
-            start = 0
-            for part in problem.network.parts:
-                J = part.J[l]
-                J[...] = jets[start : start + J.size].reshape(J.shape)
-                part.feature.forward(J, part.P[l], part.D[l])
-                start += J.size
-
-    def _jets(self) -> dict[int, np.ndarray]:
-        """Return copies of the jets by layer, those of all parts one after the other."""
-        network = self.separated.network
-        layers = range(1, network.depth + 1)
-        return {l: np.concatenate([part.J[l].ravel() for part in network.parts]) for l in layers}
+        """Take over a state after `start`."""
+        self.load_state_dict(found)
 
     def _measure(self, state: PdeState) -> None:
         self.true.forward(state.hidden)
         state.measure(self.true)
-        state.separated = self.separated.value(state.hidden, state.w)
+        state.separated = self.separated.value(state)
 
 
 class Nesterov(Stateful):
@@ -103,7 +88,7 @@ class Nesterov(Stateful):
 
     promise = "J"
     iterates = True
-    state_names = ("separated", "x", "y", "run", "sweeps")
+    state_names = ("separated", "sweep", "x", "y", "run", "sweeps")
     initial_scale = (0.6, 0.3)
 
     def __init__(self, *, kappa: float = 0.3, refresh: int = 10) -> None:
@@ -114,10 +99,12 @@ class Nesterov(Stateful):
         """Fit the output weights and measure J."""
         network = problem.network
         network.forward(state.hidden)
-        state.w = fit_output(network).w
+        state.w, state.jets = fit_output(network).w, network
         state.measure(network)
         state.separated = state.loss
-        self.separated = Separated(network, "neuron", self.kappa)
+        self.separated = Separated("neuron", self.kappa)
+        # At the start of a sweep w is known to be optimal: the block of w is left out.
+        self.sweep = Sweep(sweep_blocks(network.depth)[1:])
         self.x, self.y = state.hidden.theta.copy(), state.hidden.theta.copy()
         self.run, self.sweeps = 0, 0
 
@@ -131,13 +118,13 @@ class Nesterov(Stateful):
         old, kept = state.loss, (state.w, state.inside, state.edge)
         hidden.theta[:] = self.y
         network.forward(hidden)
-        w = fit_output(network, state.w).w
+        state.w = fit_output(network, state.w).w
         if self.sweeps % self.refresh == 0:
-            separated.refresh_channels()
+            separated.refresh_channels(network)
         self.sweeps += 1
-        w, steps = separated.sweep(hidden, w, output=False)
+        steps = self.sweep(separated, state)
         network.forward(hidden)
-        fit = fit_output(network, w)
+        fit = fit_output(network, state.w)
         state.w = fit.w
         state.measure(network)
         if state.loss < old:

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..container.stateful import Stateful
 from ..report import Step
-from .jets import Hidden, JetNetwork
+from .hidden import Hidden
+from .jets import JetNetwork
 from .problem import Problem
 
 __all__ = ["Discrete", "PdeSolver", "PdeState", "Sampling"]
@@ -45,8 +46,6 @@ class Discrete:
         Passes over the training points.
     sampling : Sampling
         How they were drawn.
-    scale : float
-        Size of the first layer's initial weights.
     rng : numpy.random.Generator
         For whatever a solver draws.
     """
@@ -54,7 +53,6 @@ class Discrete:
     problem: Problem
     network: JetNetwork
     sampling: Sampling
-    scale: float
     rng: np.random.Generator
 
 
@@ -62,10 +60,12 @@ class Discrete:
 class PdeState(Stateful):
     """The variables.
 
+    Blocks of a sweep call them ``"w"``, ``"W1"``, ``"b1"``, ``"J1"`` and so on.
+
     Attributes
     ----------
     hidden : Hidden
-        Hidden layers.
+        Hidden layers W_l, b_l.
     w : ndarray, shape (m_H,)
         Output weights.
     inside, edge : float
@@ -73,6 +73,10 @@ class PdeState(Stateful):
         solver leaves those of `hidden` and `w` here.
     separated : float
         The separated loss F after the last step; J for solvers without auxiliary variables.
+    jets : JetNetwork
+        Holds the auxiliary jets J_l, with their features and derivatives, in its parts.  Solvers
+        that have them set it at the start, and those that keep them from one iteration to the
+        next write them to checkpoints.
     """
 
     state_names = ("hidden", "w", "inside", "edge", "separated")
@@ -81,7 +85,8 @@ class PdeState(Stateful):
     w: np.ndarray
     inside: float = float("nan")
     edge: float = float("nan")
-    separated: float = field(default=float("nan"))
+    separated: float = float("nan")
+    jets: JetNetwork = field(init=False, repr=False, compare=False)
 
     @property
     def loss(self) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..container.stateful import flatten, prefixed, restore
 from ..report import Step
-from .jets import Hidden
+from .hidden import Hidden
 from .solution import PdeRow, Solution
 from .state import Discrete, PdeSolver, PdeState
 
