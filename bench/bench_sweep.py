@@ -22,7 +22,7 @@ from lysep_fast.datasets import make_circle
 from lysep_fast.layers import Dense
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
-from lysep_fast.objective import Problem
+from lysep_fast.objective import TrainingProblem
 from lysep_fast.passes.normalise import initial_weights
 from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.solvers import Alternating, MeasuredSweeps, MiniBatch, Solver
@@ -69,14 +69,14 @@ def gemm_seconds(matrix: np.ndarray, out: np.ndarray) -> float:
     return time.perf_counter() - began
 
 
-def started(team: Team, dtype: str) -> tuple[Problem, State, Alternating]:
+def started(team: Team, dtype: str) -> tuple[TrainingProblem, State, Alternating]:
     """Return the benchmark's problem after three sweeps."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((N_SAMPLES, WIDTHS[0])).astype(dtype)
     y = rng.integers(0, WIDTHS[-1], N_SAMPLES)
     network = Network.dense(WIDTHS, "tanh")
     W, b = network.initial_weights(rng, X.dtype)
-    problem = Problem(network, CrossEntropy(y, WIDTHS[-1]), ArraySamples(X), team)
+    problem = TrainingProblem(network, CrossEntropy(y, WIDTHS[-1]), ArraySamples(X), team)
     state, solver = problem.synchronised_state(W, b), Alternating()
     solver.start(problem, state)
     for _ in range(3):
@@ -124,7 +124,7 @@ def test_fit(benchmark, peer):
     def plain():
         start = lysep_fast.train(X, y, max_iter=0, **settings)
         with Team(1) as team:
-            problem = Problem(start.network, CrossEntropy(y, 2), ArraySamples(X), team)
+            problem = TrainingProblem(start.network, CrossEntropy(y, 2), ArraySamples(X), team)
             naive = reference.Reference.of(problem, problem.synchronised_state(start.W, start.b))
         reference.train(naive, 3)
 
@@ -148,7 +148,7 @@ def cnn_task(peer: str, channels: int, team: Team) -> Callable[[], object]:
     network = Network.convolutional((1, 28, 28), (channels,) * 2, (64,), 10)
     if peer == "torch gradient":
         return torch_gradient(network, X, y)
-    problem = Problem(network, CrossEntropy(y, 10), ArraySamples(X), team)
+    problem = TrainingProblem(network, CrossEntropy(y, 10), ArraySamples(X), team)
     W, b = initial_weights(network, ArraySamples(X), rng, "normalised")
     solver: Solver
     if peer == "measured sweep":

@@ -9,7 +9,7 @@ import numpy as np
 
 from lysep_fast.cli import load_experiment
 from lysep_fast.losses import CrossEntropy
-from lysep_fast.objective import Problem
+from lysep_fast.objective import TrainingProblem
 from lysep_fast.passes.full import Batch, evaluate
 from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.state import State
@@ -111,7 +111,7 @@ class WatchedSolver:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._solver, name)
 
-    def start(self, problem: Problem, state: State) -> None:
+    def start(self, problem: TrainingProblem, state: State) -> None:
         """Prepare both."""
         self._solver.start(problem, state)
         test, held = self._samples
@@ -119,7 +119,7 @@ class WatchedSolver:
         with self._clock.paused():
             self._test = _batch(problem, test)
 
-    def step(self, problem: Problem, state: State) -> list[Any]:
+    def step(self, problem: TrainingProblem, state: State) -> list[Any]:
         """Do a step of the solver, then evaluate."""
         steps: list[Any] = self._solver.step(problem, state)
         if self._held is not None:
@@ -130,7 +130,7 @@ class WatchedSolver:
         return steps
 
 
-def _batch(problem: Problem, samples: Samples | None) -> Batch | None:
+def _batch(problem: TrainingProblem, samples: Samples | None) -> Batch | None:
     """Return the samples as the package's passes take them."""
     if samples is None:
         return None
@@ -140,7 +140,7 @@ def _batch(problem: Problem, samples: Samples | None) -> Batch | None:
     return Batch.make(held_out, loss, problem.network)
 
 
-def _score(problem: Problem, state: State, batch: Batch) -> tuple[float, float]:
+def _score(problem: TrainingProblem, state: State, batch: Batch) -> tuple[float, float]:
     """Return mean cross-entropy and accuracy."""
     seen = evaluate(problem.network, state.W, state.b, batch, problem.team)
     return seen.loss / len(batch), seen.correct / len(batch)

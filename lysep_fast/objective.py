@@ -31,7 +31,7 @@ from .samples.kinds import Samples
 from .state import State
 from .threads.team import Team, Workspace
 
-__all__ = ["Objective", "Problem", "SeparatedLoss", "bound_constant", "mean_loss"]
+__all__ = ["Objective", "SeparatedLoss", "TrainingProblem", "bound_constant", "mean_loss"]
 
 
 def bound_constant(depth: int, lipschitz: float = 1.0, slope: float = 2.0) -> float:
@@ -192,7 +192,7 @@ def _square(W: np.ndarray) -> float:
     return float(np.sum(np.square(W, dtype=np.float64)))
 
 
-class Problem:
+class TrainingProblem:
     """Training data, network, loss and the team that works on them.
 
     Parameters
@@ -248,9 +248,9 @@ class Problem:
         """Number of training samples."""
         return len(self.samples)
 
-    def subset(self, index: np.ndarray) -> Problem:
+    def subset(self, index: np.ndarray) -> TrainingProblem:
         """Return the problem of some of the samples, which are copied."""
-        return Problem(
+        return TrainingProblem(
             self.network,
             self.loss.take(index),
             self.samples.take(index),

@@ -10,7 +10,7 @@ import numpy as np
 
 from .loop import Stopping, run
 from .network import Network
-from .objective import Problem
+from .objective import TrainingProblem
 from .passes.full import Batch
 from .passes.normalise import initial_weights
 from .result import Result, Status
@@ -225,7 +225,7 @@ def _fit(X: Any, y: Any, sample_weight: Any, settings: Settings) -> Result:
 
 def _set_up(
     data: Data, solver: Solver, settings: Settings, rng: np.random.Generator, team: Team
-) -> tuple[Problem, Result, Batch | None]:
+) -> tuple[TrainingProblem, Result, Batch | None]:
     """Return the problem, the result with the initial weights, and the held-out samples."""
     samples, loss, network = data.samples, data.targets.loss, _network(data, settings)
     validation = None
@@ -239,7 +239,7 @@ def _set_up(
     else:
         init = settings.init or choose_init(solver, samples.n_features, settings.loss)
         W, b = initial_weights(network, samples, rng, init, loss.sample_weight, team=team)
-    problem = Problem(
+    problem = TrainingProblem(
         network,
         loss,
         samples,

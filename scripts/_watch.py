@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lysep_fast.losses import CrossEntropy
-from lysep_fast.objective import Problem
+from lysep_fast.objective import TrainingProblem
 from lysep_fast.passes.full import Batch, Evaluation, evaluate
 from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.state import State
@@ -110,7 +110,7 @@ class Watched:
         known: Evaluation | None = self._solver.evaluation
         return self._first if known is None else known
 
-    def start(self, problem: Problem, state: State) -> None:
+    def start(self, problem: TrainingProblem, state: State) -> None:
         """Prepare both; keep the initial weights."""
         self._solver.start(problem, state)
         with self._clock.paused():
@@ -123,7 +123,7 @@ class Watched:
             share = problem.n_samples / len(y)
             self._first = Evaluation(*(share * value for value in vars(seen).values()))
 
-    def step(self, problem: Problem, state: State) -> list[Any]:
+    def step(self, problem: TrainingProblem, state: State) -> list[Any]:
         """Do a step of the solver, then look if it is time."""
         steps: list[Any] = self._solver.step(problem, state)
         self._count += 1
@@ -133,7 +133,7 @@ class Watched:
         self._advance()
         return steps
 
-    def _look(self, problem: Problem, state: State) -> Evaluation:
+    def _look(self, problem: TrainingProblem, state: State) -> Evaluation:
         self.curves.seconds.append(self._clock.seconds)  # first: the evaluation does not count
         seen = evaluate(problem.network, state.W, state.b, self._batch, problem.team)
         n, curves = len(self._batch), self.curves

@@ -10,7 +10,7 @@ from lysep_fast import cli
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
-from lysep_fast.objective import Problem
+from lysep_fast.objective import TrainingProblem
 from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.threads.blocks import row_blocks
 from lysep_fast.threads.team import Team
@@ -67,7 +67,7 @@ def _make_problem(
     if sample_weight is True:
         sample_weight = draw_weights(n).astype(dtype)
     loss = CrossEntropy(y, widths[-1], sample_weight, label_smoothing)
-    problem = Problem(network, loss, ArraySamples(X), team or Team(1), norm, alpha=alpha)
+    problem = TrainingProblem(network, loss, ArraySamples(X), team or Team(1), norm, alpha=alpha)
     problem.blocks = row_blocks(n, rows)
     W, b = network.initial_weights(rng, np.dtype(dtype))
     for l in range(1, network.depth + 1):

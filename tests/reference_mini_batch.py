@@ -5,7 +5,7 @@ import numpy as np
 from lysep_fast.kernels import activation_and_derivative
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
-from lysep_fast.objective import Problem
+from lysep_fast.objective import TrainingProblem
 from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.solvers.mini_batch import _even_batches
 from lysep_fast.threads.team import Team
@@ -34,7 +34,7 @@ def make(
         weights = rng.uniform(0.2, 2.0, n)
         weights = (weights / weights.mean()).astype(dtype)
     loss = CrossEntropy(y, widths[-1], weights, smoothing)
-    problem = Problem(
+    problem = TrainingProblem(
         network,
         loss,
         ArraySamples(X),

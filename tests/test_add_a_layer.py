@@ -19,7 +19,7 @@ from lysep_fast.layers import Convolution, Dense
 from lysep_fast.loop import Stopping, run
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
-from lysep_fast.objective import Problem
+from lysep_fast.objective import TrainingProblem
 from lysep_fast.passes.full import gradient_pass
 from lysep_fast.result import Status
 from lysep_fast.samples.kinds import ArraySamples
@@ -112,7 +112,7 @@ def first_network():
 
 def training(net, X, y, solver, team, **options):
     """Return what the loop trains, and its result."""
-    problem = Problem(net, CrossEntropy(y, 3), ArraySamples(X), team)
+    problem = TrainingProblem(net, CrossEntropy(y, 3), ArraySamples(X), team)
     W, b = net.initial_weights(np.random.default_rng(1), X.dtype, "orthogonal")
     result = Result(net, W, b, n_threads=1)
     return NetworkTraining(problem, make_solver(solver, options), result), result
@@ -149,7 +149,7 @@ def test_blocks_keep_their_contract_around_the_toy(make_problem, refresh_state, 
     state.b[2][...] = 0.2
     refresh_state(problem, state)
     check_contract(Auxiliaries(layer), problem, state)
-    toy = Problem(network(), problem.loss, problem.samples, problem.team)
+    toy = TrainingProblem(network(), problem.loss, problem.samples, problem.team)
     toy.blocks = problem.blocks
     own = toy.synchronised_state(
         [*state.W[:2], np.diag(state.W[2])[None].copy(), *state.W[3:]],
@@ -171,7 +171,7 @@ def test_blocks_keep_their_contract_around_the_toy(make_problem, refresh_state, 
 def test_the_gradient_through_the_toy_is_a_finite_difference(blobs):
     X, y = blobs[0][:9], blobs[1][:9]
     net, team = network(), Team(1)
-    problem = Problem(net, CrossEntropy(y, 3), ArraySamples(X), team)
+    problem = TrainingProblem(net, CrossEntropy(y, 3), ArraySamples(X), team)
     W, b = net.initial_weights(np.random.default_rng(0), np.dtype(float))
     found = gradient_pass(net, W, b, problem.batch, team, grams=True)
 

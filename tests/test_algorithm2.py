@@ -14,7 +14,7 @@ from reference import Reference, cross_entropy
 from lysep_fast import Network, Status, train
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.losses import CrossEntropy
-from lysep_fast.objective import Problem
+from lysep_fast.objective import TrainingProblem
 from lysep_fast.passes import batch as batch_pass
 from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.samples.subsets import Subsets
@@ -308,7 +308,7 @@ def peak_of_training(solver, n):
     X, y = rng.normal(size=(n, 64)), rng.integers(0, 3, n)
     W, b = network.initial_weights(rng, X.dtype)
     with Team(1) as team:
-        problem = Problem(network, CrossEntropy(y, 3), ArraySamples(X), team)
+        problem = TrainingProblem(network, CrossEntropy(y, 3), ArraySamples(X), team)
         state = problem.synchronised_state(W, b, auxiliaries=False)
         tracemalloc.start()
         try:

@@ -9,7 +9,7 @@ import pytest
 
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
-from lysep_fast.objective import Problem
+from lysep_fast.objective import TrainingProblem
 from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.solvers import Alternating
 from lysep_fast.threads.team import Team
@@ -25,7 +25,7 @@ def peak_of_a_sweep(n_samples: int, duplicate_features: bool) -> int:
     W, b = network.initial_weights(rng, X.dtype)
     loss = CrossEntropy(rng.integers(0, 3, n_samples), 3)
     with Team(2) as team:
-        problem = Problem(network, loss, ArraySamples(X), team)
+        problem = TrainingProblem(network, loss, ArraySamples(X), team)
         state, solver = problem.synchronised_state(W, b), Alternating()
         solver.start(problem, state)
         solver.step(problem, state)

@@ -6,7 +6,7 @@ from helpers import evaluated
 from reference_mini_batch import Naive, make, run_epochs
 
 from lysep_fast.kernels._jit import JIT_ENABLED
-from lysep_fast.objective import Problem
+from lysep_fast.objective import TrainingProblem
 from lysep_fast.passes import batch as batch_pass
 from lysep_fast.result import Status
 from lysep_fast.samples.kinds import ArraySamples
@@ -94,7 +94,7 @@ def test_whole_batches_with_weights_equal_repetition():
     repeated_loss = repeated.loss.take(np.repeat(np.arange(23), counts))
     X = np.repeat(repeated.samples.X, counts, axis=0)
     np.testing.assert_array_equal(repeated.samples.X, problem.samples.X)
-    repeated = Problem(repeated.network, repeated_loss, ArraySamples(X), Team(1))
+    repeated = TrainingProblem(repeated.network, repeated_loss, ArraySamples(X), Team(1))
     run_epochs(MiniBatch(batch_size=23), problem, state, 30)
     run_epochs(MiniBatch(batch_size=len(X)), repeated, repeated_state, 30)
     for l in range(1, 4):

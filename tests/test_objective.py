@@ -16,7 +16,7 @@ from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.layers.dense import NORMS
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
-from lysep_fast.objective import Problem, bound_constant
+from lysep_fast.objective import TrainingProblem, bound_constant
 from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.threads.team import Team
 
@@ -198,7 +198,7 @@ def sharp_state(depth, norm):
     the wrong class, each inequality of the proof is an equality.
     """
     network = Network.dense((1,) * depth + (2,), "identity")
-    problem = Problem(
+    problem = TrainingProblem(
         network, CrossEntropy(np.array([0]), 2), ArraySamples(np.ones((1, 1))), Team(1), norm
     )
     W = [np.empty((0, 0)), *(np.full((1, 1), 0.5 + l) for l in range(1, depth))]

@@ -26,7 +26,7 @@ from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.layers.dense import NORMS
 from lysep_fast.losses import CrossEntropy
 from lysep_fast.network import Network
-from lysep_fast.objective import Problem, bound_constant
+from lysep_fast.objective import TrainingProblem, bound_constant
 from lysep_fast.report import Step
 from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.solvers import Alternating
@@ -303,7 +303,7 @@ def two_problems(make_problem, counts, options, **kwargs):
     index = np.repeat(np.arange(n), counts)
     loss = CrossEntropy(weighted.loss.y[index], WIDTHS[-1], None, weighted.loss.label_smoothing)
     X = np.ascontiguousarray(weighted.samples.X[index])
-    repeated = Problem(
+    repeated = TrainingProblem(
         weighted.network,
         loss,
         ArraySamples(X),
@@ -548,7 +548,10 @@ def test_weights_of_zero_for_a_whole_block_of_rows_are_no_trouble(make_problem):
 def test_a_problem_knows_the_mean_of_its_weights():
     network, X, y = Network.dense((2, 3)), np.ones((4, 2)), np.array([0, 1, 2, 0])
     loss = CrossEntropy(y, 3, np.array([0.0, 1.0, 2.0, 3.0]))
-    assert Problem(network, loss, ArraySamples(X), Team(1)).objective.mean_weight == 1.5
+    assert TrainingProblem(network, loss, ArraySamples(X), Team(1)).objective.mean_weight == 1.5
     assert (
-        Problem(network, CrossEntropy(y, 3), ArraySamples(X), Team(1)).objective.mean_weight == 1.0
+        TrainingProblem(
+            network, CrossEntropy(y, 3), ArraySamples(X), Team(1)
+        ).objective.mean_weight
+        == 1.0
     )

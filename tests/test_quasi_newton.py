@@ -23,7 +23,7 @@ from lysep_fast.losses import CrossEntropy
 from lysep_fast.metrics.layers import LayerMetric, measured_weights
 from lysep_fast.network import Network
 from lysep_fast.network.parameters import Parameters, parameter_shapes
-from lysep_fast.objective import Problem
+from lysep_fast.objective import TrainingProblem
 from lysep_fast.passes.full import Batch, evaluate, gradient_pass
 from lysep_fast.passes.normalise import forward_normalisation, initial_weights
 from lysep_fast.samples.kinds import ArraySamples
@@ -349,7 +349,7 @@ def objectives(
     c = np.ones(len(y)) if sample_weight is None else sample_weight.astype(float)
     values = []
     with Team(threads) as team:
-        problem = Problem(network, loss, ArraySamples(X), team, alpha=alpha)
+        problem = TrainingProblem(network, loss, ArraySamples(X), team, alpha=alpha)
         W, b = initial_weights(network, ArraySamples(X), np.random.default_rng(0), "normalised")
         state = problem.synchronised_state(W, b, auxiliaries=False)
         solver = QuasiNewton(**(options or {}))
@@ -417,7 +417,7 @@ def test_with_smoothing_it_leaves_its_first_share_as_soon_as_it_is_fitted():
     X, y = make_circle(4000, 1)
     network = Network.dense((2, 30, 30, 2))
     with Team(1) as team:
-        problem = Problem(network, CrossEntropy(y, 2, None, 0.2), ArraySamples(X), team)
+        problem = TrainingProblem(network, CrossEntropy(y, 2, None, 0.2), ArraySamples(X), team)
         W, b = initial_weights(network, ArraySamples(X), np.random.default_rng(0), "normalised")
         state, solver = problem.synchronised_state(W, b, auxiliaries=False), QuasiNewton()
         solver.start(problem, state)

@@ -26,7 +26,7 @@ from lysep_fast.layers.dense import NORMS
 from lysep_fast.losses import SquaredError
 from lysep_fast.network import Network
 from lysep_fast.network.parameters import Parameters
-from lysep_fast.objective import Problem, bound_constant
+from lysep_fast.objective import TrainingProblem, bound_constant
 from lysep_fast.passes.batch import BatchPass, batch_shapes
 from lysep_fast.passes.full import evaluate, gradient_pass
 from lysep_fast.samples.kinds import ArraySamples
@@ -68,7 +68,7 @@ def make(make_problem, refresh_state):
         T = np.random.default_rng(3).normal(size=(classes.n_samples, widths[-1])).astype(dtype)
         loss = SquaredError(T, classes.loss.sample_weight)
         norm = classes.objective.norm
-        problem = Problem(
+        problem = TrainingProblem(
             classes.network, loss, classes.samples, classes.team, norm, alpha=classes.alpha
         )
         problem.blocks = row_blocks(problem.n_samples, rows)
@@ -178,7 +178,7 @@ def test_the_separated_loss_bounds_the_mean_square_error(
     network, n = Network.dense(widths, activation, output_bias=True), 6
     c = 3.0 * draw_weights(n) if weighted else None  # of any mean
     X, T = rng.normal(size=(n, widths[0])), size * rng.normal(size=(n, 2))
-    problem = Problem(network, SquaredError(T, c), ArraySamples(X), Team(1), norm)
+    problem = TrainingProblem(network, SquaredError(T, c), ArraySamples(X), Team(1), norm)
     W, b = network.initial_weights(rng, np.dtype(float))
     state = problem.synchronised_state([size * w for w in W], b)
     for l in range(1, depth):

@@ -13,118 +13,24 @@ weight c_n is a factor of the whole row: it changes sums over the rows, never th
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
 import numpy as np
 
 from ..container.stateful import Stateful
 from ..kernels.auxiliaries import (
     copy_rows,
     gradient_step_rows,
-    residual_step_rows,
     row_sums_of_squares,
 )
 from ..linalg.line_search import backtrack
-from ..objective import Problem
+from ..objective import TrainingProblem
 from ..report import Step
 from ..state import State
 from ..threads.team import Workspace
+from .above import Above, LossAbove, ResidualAbove, picked
 
 __all__ = ["LINE_SEARCHES", "Auxiliaries"]
 
 LINE_SEARCHES = ("row", "matrix")
-
-
-class _Above(Protocol):
-    """The term of F that sees an auxiliary through its features, for one block of rows."""
-
-    scale: float
-    curvature: np.ndarray
-
-    def start(self, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
-    def trial(self, S: np.ndarray, S_new: np.ndarray, pick: Any) -> np.ndarray: ...
-    def commit(self, accepted: np.ndarray, pick: Any) -> None: ...
-
-
-def picked(array: np.ndarray, pick: Any, ws: Workspace, name: str) -> np.ndarray:
-    """Return the picked rows in workspace memory; None picks all, without a copy."""
-    if pick is None:
-        return array
-    out = ws.array(f"picked {name}", (len(pick), array.shape[1]), array.dtype)
-    # mode="clip" because the default buffers `out`; the indices are ours and in range.
-    return np.take(array, pick, axis=0, out=out, mode="clip")
-
-
-class _LossAbove:
-    """``upper = e_n^2`` of the surrogate logits."""
-
-    scale = 1.0
-
-    def __init__(self, problem: Problem, state: State, l: int, rows: slice, ws: Workspace) -> None:
-        self.loss, self.layer = problem.loss, problem.network.layer(l + 1)
-        self.W, self.b = state.W[l + 1], state.b[l + 1]
-        self.rows, self.ws = rows, ws
-        self.curvature = np.zeros(0)
-
-    def _logits(self, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        U = self.ws.array("U", (S.shape[0], self.layer.n_outputs), S.dtype)
-        self.layer.apply(S, self.W, U)
-        U += self.b
-        return U, self.ws.array("value", (S.shape[0],), S.dtype)
-
-    def start(self, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        U, value = self._logits(S)
-        self.loss.squares_gradient(U, self.rows, value, U)
-        value = value.astype(np.float64)
-        # Half the curvature bound of e_n^2 in the logits, in units of nu.
-        self.curvature = self.loss.half_curvature(value)
-        G = self.layer.adjoint(U, self.W, self.ws.array("G", S.shape, S.dtype))
-        return value, G
-
-    def trial(self, S: np.ndarray, S_new: np.ndarray, pick: Any) -> np.ndarray:
-        U, value = self._logits(S_new)
-        rows = self.rows
-        if pick is not None:
-            rows = np.arange(rows.start, rows.stop)[pick]
-        self.loss.squares(U, rows, value)
-        return value.astype(np.float64)
-
-    def commit(self, accepted: np.ndarray, pick: Any) -> None:
-        pass  # the logits are not stored
-
-
-class _ResidualAbove:
-    """``upper = ||R_{l+1}||^2``; the residual above moves by the increment of its prediction."""
-
-    scale = -2.0
-
-    def __init__(self, problem: Problem, state: State, l: int, rows: slice, ws: Workspace) -> None:
-        self.layer, self.W = problem.network.layer(l + 1), state.W[l + 1]
-        self.R, self.ws = state.R[l + 1][rows], ws
-        self.curvature = np.ones(self.R.shape[0])
-        self.moved = self.R
-
-    def start(self, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        value = np.empty(S.shape[0])
-        row_sums_of_squares(self.R, value)
-        G = self.layer.adjoint(self.R, self.W, self.ws.array("G", S.shape, S.dtype))
-        return value, G
-
-    def trial(self, S: np.ndarray, S_new: np.ndarray, pick: Any) -> np.ndarray:
-        # Only the change of the features goes through W: the error is relative to the change.
-        change = self.ws.array("change", S_new.shape, S_new.dtype)
-        np.subtract(S_new, picked(S, pick, self.ws, "S"), out=change)
-        R = picked(self.R, pick, self.ws, "R above")
-        self.moved = self.layer.apply(change, self.W, self.ws.array("moved", R.shape, R.dtype))
-        value = np.empty(R.shape[0])
-        residual_step_rows(R, self.moved, self.moved, value)
-        return value
-
-    def commit(self, accepted: np.ndarray, pick: Any) -> None:
-        if pick is None:
-            copy_rows(accepted, self.moved, self.R)
-        else:
-            self.R[pick[accepted]] = self.moved[accepted]
 
 
 class Auxiliaries(Stateful):
@@ -176,13 +82,13 @@ class Auxiliaries(Stateful):
         names = {f"A{self.layer}", f"R{self.layer}"}
         return names if self.layer + 1 == state.depth else names | {f"R{self.layer + 1}"}
 
-    def update(self, problem: Problem, state: State) -> Step:
+    def update(self, problem: TrainingProblem, state: State) -> Step:
         """Take the gradient steps in place; F does not increase."""
         if self.line_search == "row":
             return self._update_rows(problem, state)
         return self._update_matrix(problem, state)
 
-    def _update_rows(self, problem: Problem, state: State) -> Step:
+    def _update_rows(self, problem: TrainingProblem, state: State) -> Step:
         def task(rows: slice, ws: Workspace) -> tuple[float, ...]:
             trials, moved = 0.0, 0.0
             for _ in range(self.steps):
@@ -197,7 +103,7 @@ class Auxiliaries(Stateful):
         taken = problem.n_samples * self.steps
         return Step(self.name, moved / taken, trials / taken, "gradient")
 
-    def _update_matrix(self, problem: Problem, state: State) -> Step:
+    def _update_matrix(self, problem: TrainingProblem, state: State) -> Step:
         trials, accepted = 0, 0
         for _ in range(self.steps):
 
@@ -242,7 +148,9 @@ class Auxiliaries(Stateful):
         else:
             state.r2[self.layer + 1] = upper
 
-    def first_step(self, problem: Problem, state: State, curvature: np.ndarray) -> np.ndarray:
+    def first_step(
+        self, problem: TrainingProblem, state: State, curvature: np.ndarray
+    ) -> np.ndarray:
         """Return the first step length of every row, in the units of phi."""
         nu = state.nu[self.layer + 1]
         if self.step == "curvature":
@@ -264,7 +172,7 @@ class _Descent:
     def __init__(
         self,
         block: Auxiliaries,
-        problem: Problem,
+        problem: TrainingProblem,
         state: State,
         rows: slice,
         ws: Workspace,
@@ -278,8 +186,8 @@ class _Descent:
         self.width = problem.network.layer(l + 1).n_inputs  # columns of the features
         self.S, D = ws.array("S", (shape[0], self.width), dtype), ws.array("D", shape, dtype)
         self.feature.forward_with_derivative(self.A, self.S, D)
-        above = _LossAbove if l + 1 == state.depth else _ResidualAbove
-        self.above: _Above = above(problem, state, l, rows, ws)
+        above = LossAbove if l + 1 == state.depth else ResidualAbove
+        self.above: Above = above(problem, state, l, rows, ws)
         self.upper, G = self.above.start(self.S)
         self.G = self.feature.pull_back(G, D, D)
         self.r2 = np.empty(shape[0])

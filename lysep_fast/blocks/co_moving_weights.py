@@ -28,7 +28,7 @@ from ..kernels.joint import add_inner_rows, scale_rows
 from ..layers.seen import Seen
 from ..linalg.least_squares import solve_normal_equations
 from ..metrics.layers import measured_weights
-from ..objective import AuxiliaryWalk, Problem
+from ..objective import AuxiliaryWalk, TrainingProblem
 from ..report import Step
 from ..state import State
 from ..threads.team import Workspace
@@ -108,7 +108,7 @@ class CoMovingWeights(Stateful):
         """Return the names of the variables an update may change."""
         return {f"{letter}{l}" for letter in "WbAR" for l in range(1, state.depth)}
 
-    def update(self, problem: Problem, state: State) -> Step:
+    def update(self, problem: TrainingProblem, state: State) -> Step:
         """Move weights, biases and auxiliaries in place; F with its penalty does not increase.
 
         While candidates are tried, the memory of A holds their residuals: A follows from the
@@ -149,7 +149,7 @@ class CoMovingWeights(Stateful):
         self.mu = min(max(self.mu, _MU_RANGE[0]), _MU_RANGE[1])
 
     def _candidate(
-        self, problem: Problem, state: State, theta: list[np.ndarray], limit: np.ndarray
+        self, problem: TrainingProblem, state: State, theta: list[np.ndarray], limit: np.ndarray
     ) -> _Candidate:
         """Return the sums of F at new weights; their residuals go to the memory of A."""
         objective, dtype, L = problem.objective, problem.samples.dtype, state.depth
@@ -189,7 +189,7 @@ def _take_over(state: State, new: _Candidate) -> None:
     state.nu, state.e2, state.r2[1:] = new.nu, new.e2, new.r2
 
 
-def _settle(problem: Problem, state: State) -> None:
+def _settle(problem: TrainingProblem, state: State) -> None:
     """Set the auxiliaries by a forward pass with the residuals injected."""
 
     def task(rows: slice, ws: Workspace) -> None:
@@ -201,7 +201,7 @@ def _settle(problem: Problem, state: State) -> None:
 
 
 def _changes(
-    problem: Problem, state: State, mu: float, floor: float
+    problem: TrainingProblem, state: State, mu: float, floor: float
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return ``[dW, db]_l``, l = 1..L-1, and ``F_n`` of every row."""
     w, decay = problem.objective.weights(state.nu), problem.objective.decay
@@ -230,7 +230,7 @@ def _changes(
 
 
 def _row_sums(
-    problem: Problem,
+    problem: TrainingProblem,
     state: State,
     w: np.ndarray,
     rows: slice,
@@ -260,7 +260,7 @@ def _row_sums(
 
 
 def _active_sums(
-    problem: Problem,
+    problem: TrainingProblem,
     state: State,
     w: np.ndarray,
     rows: np.ndarray,

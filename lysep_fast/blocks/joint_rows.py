@@ -18,7 +18,7 @@ from ..kernels.joint import add_inner_rows, inject_rows, rank_one_rows
 from ..layers.seen import Seen
 from ..network import Network
 from ..network.walk import Walk
-from ..objective import Problem
+from ..objective import TrainingProblem
 from ..threads.team import Workspace
 from .rank_one import back_propagate, gauss_newton_step, inverse_weights
 
@@ -72,7 +72,7 @@ class JointRows:
 
     Parameters
     ----------
-    problem : Problem
+    problem : TrainingProblem
         Network, loss and data.
     W, b : sequences of ndarray
         Weights and biases, which need not be those of a state.
@@ -86,7 +86,7 @@ class JointRows:
 
     def __init__(
         self,
-        problem: Problem,
+        problem: TrainingProblem,
         W: Sequence[np.ndarray],
         b: Sequence[np.ndarray],
         w: np.ndarray,

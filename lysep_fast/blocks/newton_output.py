@@ -23,7 +23,7 @@ from ..kernels.joint import add_bias_rows, scale_rows
 from ..layers.seen import Seen
 from ..linalg.least_squares import Solution, solve_normal_equations
 from ..linalg.line_search import backtrack
-from ..objective import Problem
+from ..objective import TrainingProblem
 from ..report import Step
 from ..state import State
 from ..threads.team import Workspace
@@ -69,7 +69,7 @@ class NewtonOutput(Stateful):
         """Return the names of the variables an update may change."""
         return {f"W{state.depth}", f"b{state.depth}"}
 
-    def update(self, problem: Problem, state: State) -> Step:
+    def update(self, problem: TrainingProblem, state: State) -> Step:
         """Take the Newton steps in place; F (with its penalty) does not increase."""
         L, objective = state.depth, problem.objective
         ridge = objective.ridge(L, state)
@@ -90,7 +90,12 @@ class NewtonOutput(Stateful):
         return Step(self.name, taken / self.steps, float(trials), method, rcond)
 
     def _search(
-        self, problem: Problem, state: State, point: _Point, change: np.ndarray, ridge: float
+        self,
+        problem: TrainingProblem,
+        state: State,
+        point: _Point,
+        change: np.ndarray,
+        ridge: float,
     ) -> tuple[_Point, float, int]:
         """Return the first point along the halved step where f does not rise, share and trials."""
         if not np.any(change):
@@ -107,7 +112,7 @@ class NewtonOutput(Stateful):
         search = backtrack(value, point.f, 1.0, 0.5, self.max_trials)
         return (new if search.accepted else point), search.step, search.trials
 
-    def _direction(self, problem: Problem, point: _Point, ridge: float) -> Solution:
+    def _direction(self, problem: TrainingProblem, point: _Point, ridge: float) -> Solution:
         """Return the Newton step for ``[W, b]``; without an output bias its last column is 0."""
         p = point.W.shape[1]
         mean = point.W.mean(axis=0, dtype=np.float64)
@@ -126,7 +131,7 @@ class NewtonOutput(Stateful):
         return Solution(change, solution.method, solution.rcond, solution.rank)
 
     def _measure(
-        self, problem: Problem, state: State, W: np.ndarray, b: np.ndarray, ridge: float
+        self, problem: TrainingProblem, state: State, W: np.ndarray, b: np.ndarray, ridge: float
     ) -> _Point:
         """Return f at the weights with half its data gradient and its Hessian, in one pass."""
         L = state.depth

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..container.stateful import Stateful
 from ..linalg.line_search import backtrack
-from ..objective import Problem
+from ..objective import TrainingProblem
 from ..report import Step
 from ..state import State
 from ..threads.team import Workspace
@@ -61,7 +61,7 @@ class OutputWeights(Stateful):
         """Return the names of the variables an update may change."""
         return {f"W{state.depth}", f"b{state.depth}"}
 
-    def update(self, problem: Problem, state: State) -> Step:
+    def update(self, problem: TrainingProblem, state: State) -> Step:
         """Take the gradient steps in place; F (with its penalty) does not increase."""
         trials, accepted = 0, 0
         for _ in range(self.steps):
@@ -72,7 +72,7 @@ class OutputWeights(Stateful):
                 break
         return Step(self.name, accepted / self.steps, float(trials), "gradient")
 
-    def _step(self, problem: Problem, state: State) -> tuple[bool, int]:
+    def _step(self, problem: TrainingProblem, state: State) -> tuple[bool, int]:
         objective, L = problem.objective, state.depth
         c_L, decay = objective.ridge(L, state), objective.decay
         grad_W, grad_b, curvature = self._gradient(problem, state)
@@ -112,7 +112,7 @@ class OutputWeights(Stateful):
         return search.accepted, search.trials
 
     @staticmethod
-    def _gradient(problem: Problem, state: State) -> tuple[np.ndarray, np.ndarray, float]:
+    def _gradient(problem: TrainingProblem, state: State) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the gradients in W_L and b_L and a bound of the curvature."""
         network, L = problem.network, state.depth
         layer = network.layer(L)
@@ -138,7 +138,9 @@ class OutputWeights(Stateful):
         return grad_W, grad_b, curvature
 
 
-def surrogate_loss(problem: Problem, state: State, W_L: np.ndarray, b_L: np.ndarray) -> float:
+def surrogate_loss(
+    problem: TrainingProblem, state: State, W_L: np.ndarray, b_L: np.ndarray
+) -> float:
     """Return ``sum_n c_n e_n^2`` of the surrogate logits ``S_{L-1} W_L' + b_L``."""
     L = state.depth
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..linalg.line_search import backtrack
-from ..objective import Problem
+from ..objective import TrainingProblem
 from ..report import Step
 from ..state import State
 from ..threads.team import Workspace
@@ -43,7 +43,7 @@ class OutputLeastSquares(LayerWeights):
         """Return the names of the variables an update may change."""
         return {f"W{self.layer}", f"b{self.layer}"}
 
-    def update(self, problem: Problem, state: State) -> Step:
+    def update(self, problem: TrainingProblem, state: State) -> Step:
         """Solve for the weights in place; F (with its penalty) does not increase.
 
         f is measured at the solution: a step that rounding spoils is damped, or not taken.
@@ -72,7 +72,9 @@ class OutputLeastSquares(LayerWeights):
             state.nu[L], state.e2 = objective.squared_norm(L, state.W[L]), e2
         return Step(self.name, search.step, float(search.trials), solution.method, solution.rcond)
 
-    def _residual(self, problem: Problem, state: State, rows: slice, ws: Workspace) -> np.ndarray:
+    def _residual(
+        self, problem: TrainingProblem, state: State, rows: slice, ws: Workspace
+    ) -> np.ndarray:
         """Return ``T - S W_L' - b_L`` of a block of rows, in workspace memory."""
         L, T = self.layer, problem.loss.y[rows]
         seen = problem.seen(state, L, rows, ws)

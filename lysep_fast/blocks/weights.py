@@ -25,7 +25,7 @@ from ..linalg.least_squares import (
     triangular_factor,
 )
 from ..linalg.line_search import Trial, backtrack
-from ..objective import Problem
+from ..objective import TrainingProblem
 from ..report import Step
 from ..state import State
 from ..threads.team import Workspace
@@ -70,7 +70,7 @@ class LayerWeights(Stateful):
         names = {f"W{self.layer}", f"R{self.layer}"}
         return names if self.bias == "none" else names | {f"b{self.layer}"}
 
-    def update(self, problem: Problem, state: State) -> Step:
+    def update(self, problem: TrainingProblem, state: State) -> Step:
         """Solve for the weights in place; F (with its penalty) does not increase.
 
         A well-conditioned solve in the Frobenius norm is the minimiser and is taken as it is.
@@ -106,7 +106,7 @@ class LayerWeights(Stateful):
             state.b[l] += share * db
         return Step(self.name, search.step, float(search.trials), solution.method, solution.rcond)
 
-    def _decay(self, problem: Problem, state: State) -> float:
+    def _decay(self, problem: TrainingProblem, state: State) -> float:
         """Return ``n alpha / (2 w_l)``; infinite when decay meets a weight of zero."""
         decay = problem.objective.decay
         if not decay:
@@ -114,12 +114,14 @@ class LayerWeights(Stateful):
         w = float(problem.objective.weights(state.nu)[self.layer])
         return decay / w if w > 0.0 else np.inf
 
-    def _residual(self, problem: Problem, state: State, rows: slice, ws: Workspace) -> np.ndarray:
+    def _residual(
+        self, problem: TrainingProblem, state: State, rows: slice, ws: Workspace
+    ) -> np.ndarray:
         """Return the residual of a block of rows."""
         return state.R[self.layer][rows]
 
     def _sums(
-        self, problem: Problem, state: State, dtype: np.dtype
+        self, problem: TrainingProblem, state: State, dtype: np.dtype
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return ``S'S``, ``R'S`` and the column sums of S and R, in one pass over the data.
 
@@ -154,7 +156,7 @@ class LayerWeights(Stateful):
 
     def _solve(
         self,
-        problem: Problem,
+        problem: TrainingProblem,
         state: State,
         ridge: np.ndarray,
     ) -> tuple[Solution, np.ndarray, np.ndarray]:
@@ -169,7 +171,7 @@ class LayerWeights(Stateful):
         return solution
 
     def _solve_sums(
-        self, problem: Problem, state: State, ridge: np.ndarray
+        self, problem: TrainingProblem, state: State, ridge: np.ndarray
     ) -> tuple[Solution, np.ndarray, np.ndarray] | None:
         """Do as `_solve`; None when float32 sums are not enough for the condition they have.
 
@@ -212,7 +214,7 @@ class LayerWeights(Stateful):
 
     def _factorise(
         self,
-        problem: Problem,
+        problem: TrainingProblem,
         state: State,
         ridge: np.ndarray,
         damping: np.ndarray,
@@ -255,7 +257,7 @@ class LayerWeights(Stateful):
         return merge_triangular([whole, below], columns)
 
     def _shift(
-        self, problem: Problem, state: State, dW: np.ndarray, db: np.ndarray, commit: bool
+        self, problem: TrainingProblem, state: State, dW: np.ndarray, db: np.ndarray, commit: bool
     ) -> float:
         """Return ``sum_n c_n |R_{l,n}|^2`` after the increments; `commit` moves R along."""
         l, dtype = self.layer, state.W[self.layer].dtype

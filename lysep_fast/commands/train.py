@@ -10,24 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import ACTIVATION_CODES
 from ..losses.targets import balanced
 from ..result import HistoryRow, Result, Status
-from ..solvers import SOLVERS
 from ..train import train
 from .arguments import (
     add_table_arguments,
-    add_threads,
-    fraction,
-    natural,
-    not_negative,
-    positive,
-    sizes,
 )
 from .messages import FAILED, INTERRUPTED, OK, CommandError, UsageError, note
 from .models import Model, score, write_model
 from .scaling import Scaling
 from .tables import Table, read_table
+from .train_arguments import add_network_arguments, add_training_arguments
 
 __all__ = ["add_parser", "run"]
 
@@ -56,75 +49,9 @@ def add_parser(commands: Any) -> None:
         choices=("classify", "regress"),
         help=f"default: classify strings and up to {_MOST_CLASSES} different whole numbers",
     )
-    _add_network(parser)
-    _add_training(parser)
+    add_network_arguments(parser)
+    add_training_arguments(parser)
     parser.set_defaults(run=run)
-
-
-def _add_network(parser: argparse.ArgumentParser) -> None:
-    """Add what the network is like."""
-    add = parser.add_argument
-    add(
-        "--hidden",
-        type=sizes,
-        default=(100,),
-        metavar="100,50",
-        help='widths of the hidden layers, "none" for a linear model (default: 100)',
-    )
-    add("--activation", choices=tuple(ACTIVATION_CODES), default="tanh", help="default: tanh")
-    add(
-        "--conv",
-        type=sizes,
-        default=(),
-        metavar="8,8",
-        help="channels of convolutions below the hidden layers; inputs are images then",
-    )
-    add("--image-shape", type=sizes, metavar="C,H,W", help="shape of one row, for --conv")
-    add(
-        "--standardize",
-        action=argparse.BooleanOptionalAction,
-        help="train on columns of mean 0 and variance 1; the model takes them as they are in the "
-        "file (default: yes, without --conv)",
-    )
-
-
-def _add_training(parser: argparse.ArgumentParser) -> None:
-    """Add how it is trained."""
-    add = parser.add_argument
-    add("--solver", choices=("auto", *SOLVERS), default="auto", help="default: auto")
-    add("--max-iter", type=natural, default=200, metavar="N", help="sweeps (default: 200)")
-    add("--alpha", type=not_negative, default=0.0, help="weight decay (default: 0)")
-    add(
-        "--class-weight",
-        choices=("balanced",),
-        help="let all classes count alike, however many rows they have",
-    )
-    add(
-        "--early-stopping",
-        action="store_true",
-        help="hold out a part of the rows and keep the sweep that is best on it",
-    )
-    add(
-        "--validation-fraction",
-        type=fraction,
-        default=0.1,
-        metavar="X",
-        help="part to hold out (default: 0.1)",
-    )
-    add("--validation", type=Path, metavar="FILE", help="score the model on this table at the end")
-    add("--float32", action="store_true", help="train in single precision")
-    add("--seed", type=natural, default=0, metavar="N", help="default: 0")
-    add_threads(parser)
-    add("--checkpoint", type=Path, metavar="FILE", help="keep the state of the run in this file")
-    add(
-        "--checkpoint-every",
-        type=positive,
-        default=10,
-        metavar="K",
-        help="sweeps between two checkpoints (default: 10)",
-    )
-    add("--resume", type=Path, metavar="FILE", help="go on from a checkpoint, with equal options")
-    add("--quiet", action="store_true", help="no progress")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -31,7 +31,7 @@ from ..blocks import (
 from ..blocks.auxiliaries import LINE_SEARCHES
 from ..blocks.sweep import Sweep, alternating_order
 from ..container.stateful import Stateful, prefixed
-from ..objective import Problem, SeparatedLoss, mean_loss
+from ..objective import SeparatedLoss, TrainingProblem, mean_loss
 from ..passes.full import Evaluation, EvaluationMean, evaluate
 from ..report import Step
 from ..samples.subsets import Subsets
@@ -198,7 +198,7 @@ class Alternating(Stateful):
         if batch_size is not None:
             self.state_names = ("sweep", "subsets", "part_state")
 
-    def start(self, problem: Problem, state: State) -> None:
+    def start(self, problem: TrainingProblem, state: State) -> None:
         """Lay out the sweep for the problem's depth."""
         self.evaluation = self.separated = self.part_state = None
         if self.batch_size is not None:
@@ -218,14 +218,14 @@ class Alternating(Stateful):
             weights = CoMovingWeights(mu=self.mu, momentum=self.momentum)
             self.sweep = Sweep((output, weights))
 
-    def resume(self, problem: Problem, state: State, found: Mapping[str, Any]) -> None:
+    def resume(self, problem: TrainingProblem, state: State, found: Mapping[str, Any]) -> None:
         """Take over a state after `start`; the subset is gathered again."""
         if "part_state" not in found and self.batch_size is not None:
             self.subsets.load_state_dict(prefixed(found, "subsets"))
             self._open(problem, state)
         self.load_state_dict(found)
 
-    def step(self, problem: Problem, state: State) -> list[Step]:
+    def step(self, problem: TrainingProblem, state: State) -> list[Step]:
         """Do one sweep in place, or `report_every` of them on subsets."""
         if self.batch_size is None:
             return self.sweep(problem, state)
@@ -246,14 +246,14 @@ class Alternating(Stateful):
         self.evaluation, self.separated = seen.total(), mean_loss(terms, scale)
         return steps
 
-    def _open(self, problem: Problem, state: State) -> None:
+    def _open(self, problem: TrainingProblem, state: State) -> None:
         """Gather the subset that was drawn and set its auxiliaries by a forward pass."""
         index = np.sort(self.subsets.order[self.subsets.rows])
         self.part = problem.subset(index)
         # The lists of weights are shared: sweeps on the subset change those of the run.
         self.part_state = self.part.synchronised_state(state.W, state.b)
 
-    def _output(self, problem: Problem) -> Block:
+    def _output(self, problem: TrainingProblem) -> Block:
         """Return the block of W_L: in closed form where the loss allows it."""
         network = problem.network
         if problem.loss.quadratic:

@@ -24,7 +24,7 @@ from ..container.stateful import Stateful
 from ..metrics.averaging import early_mean_weight
 from ..metrics.layers import MovingMetric, measured_weights
 from ..network.parameters import Parameters
-from ..objective import Problem
+from ..objective import TrainingProblem
 from ..passes.batch import BatchPass, batch_shapes
 from ..passes.full import Evaluation, EvaluationMean
 from ..report import Step
@@ -96,7 +96,7 @@ class MeasuredSweeps(Stateful):
         self.position_power = check_number(position_power, "position_power", 0.0, 1.0)
         self.evaluation: Evaluation | None = None
 
-    def start(self, problem: Problem, state: State) -> None:
+    def start(self, problem: TrainingProblem, state: State) -> None:
         """Lay out the memory of a run."""
         network, dtype = problem.network, problem.samples.dtype
         self.subsets = Subsets(
@@ -136,12 +136,12 @@ class MeasuredSweeps(Stateful):
         self.count = 0
         self.evaluation = None
 
-    def resume(self, problem: Problem, state: State, found: Mapping[str, Any]) -> None:
+    def resume(self, problem: TrainingProblem, state: State, found: Mapping[str, Any]) -> None:
         """Take over a state after `start`."""
         self.load_state_dict(found)
         self.loss = problem.loss.take(self.subsets.order)
 
-    def step(self, problem: Problem, state: State) -> list[Step]:
+    def step(self, problem: TrainingProblem, state: State) -> list[Step]:
         """Do `report_every` sweeps in place."""
         mean = EvaluationMean(problem.loss.total_weight)
         for _ in range(self.sweeps):

@@ -29,7 +29,7 @@ from ..metrics.layers import MovingMetric
 from ..metrics.trust_region import trust_factor
 from ..network import Network
 from ..network.parameters import Parameters
-from ..objective import Problem
+from ..objective import TrainingProblem
 from ..passes.batch import BatchPass, batch_shapes
 from ..passes.full import Evaluation
 from ..report import Step
@@ -141,7 +141,7 @@ class MiniBatch(Stateful):
         self.monitor = monitor
         self.evaluation: Evaluation | None = None
 
-    def start(self, problem: Problem, state: State) -> None:
+    def start(self, problem: TrainingProblem, state: State) -> None:
         """Lay out the batches and the memory of a run."""
         network, n = problem.network, problem.n_samples
         convolutional = network.layer(1).shares_weights
@@ -207,11 +207,11 @@ class MiniBatch(Stateful):
             )
         return 1.0 - self.rate * decay
 
-    def resume(self, problem: Problem, state: State, found: Mapping[str, Any]) -> None:
+    def resume(self, problem: TrainingProblem, state: State, found: Mapping[str, Any]) -> None:
         """Take over a state after `start`."""
         self.load_state_dict(found)
 
-    def step(self, problem: Problem, state: State) -> list[Step]:
+    def step(self, problem: TrainingProblem, state: State) -> list[Step]:
         """Do one epoch in place; the state receives the averaged weights."""
         order = problem.rng.permutation(problem.n_samples)
         loss = problem.loss.take(order).smoothed(self.label_smoothing)
@@ -281,7 +281,7 @@ def _even_batches(n_samples: int, batch_size: int) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
-def _mean_square(problem: Problem) -> float:
+def _mean_square(problem: TrainingProblem) -> float:
     """Return the weighted mean of ``|[x, 1]|^2 / dim``, or 1 for inputs that are all zero."""
     weight = problem.loss.sample_weight
     bias = float(problem.network.has_bias(1))

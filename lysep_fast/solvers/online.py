@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..network.parameters import Parameters
-from ..objective import Problem
+from ..objective import TrainingProblem
 from ..report import Step
 from ..state import State
 from .mini_batch import MiniBatch
@@ -61,7 +61,7 @@ class OnlineMiniBatch(MiniBatch):
         super().__init__(**options)
         self.memory = memory
 
-    def start(self, problem: Problem, state: State) -> None:
+    def start(self, problem: TrainingProblem, state: State) -> None:
         """Lay out the run, then take over the memory if there is one."""
         super().start(problem, state)
         memory = self.memory
@@ -80,7 +80,7 @@ class OnlineMiniBatch(MiniBatch):
             metric.inverse[:], metric._next = inverse, renewal
         self.count, self.average.count, self.average._age = memory.counts
 
-    def step(self, problem: Problem, state: State) -> list[Step]:
+    def step(self, problem: TrainingProblem, state: State) -> list[Step]:
         """Do one epoch in place, and remember where it ended."""
         steps = super().step(problem, state)
         W, b = ([np.empty_like(a) for a in arrays] for arrays in (state.W, state.b))

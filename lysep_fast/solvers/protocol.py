@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from ..objective import Problem, SeparatedLoss
+from ..objective import SeparatedLoss, TrainingProblem
 from ..passes.full import Evaluation
 from ..report import Step
 from ..state import State
@@ -36,11 +36,11 @@ class Solver(Protocol):
     #: Its name in messages.
     title: str
 
-    def start(self, problem: Problem, state: State) -> None:
+    def start(self, problem: TrainingProblem, state: State) -> None:
         """Prepare for a run on `problem`."""
         ...
 
-    def step(self, problem: Problem, state: State) -> list[Step]:
+    def step(self, problem: TrainingProblem, state: State) -> list[Step]:
         """Do one iteration in place and report on it."""
         ...
 
@@ -48,6 +48,6 @@ class Solver(Protocol):
         """Return what the next steps depend on beside problem and state, for a checkpoint."""
         ...
 
-    def resume(self, problem: Problem, state: State, found: Mapping[str, Any]) -> None:
+    def resume(self, problem: TrainingProblem, state: State, found: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave, after `start` and with the variables in `state`."""
         ...

@@ -21,7 +21,7 @@ from ..container.stateful import Stateful
 from ..linalg.limited_memory import LimitedMemory
 from ..metrics.layers import LayerMetric, measured_weights
 from ..network.parameters import Parameters, parameter_shapes
-from ..objective import Problem
+from ..objective import TrainingProblem
 from ..passes.full import Batch, Evaluation, GradientPass, evaluate, gradient_pass
 from ..report import Step
 from ..samples.working_set import doubtful_samples
@@ -119,7 +119,7 @@ class QuasiNewton(Stateful):
         self.refresh = check_integer(refresh, "refresh", minimum=1)
         self.max_trials = check_integer(max_trials, "max_trials", minimum=1)
 
-    def start(self, problem: Problem, state: State) -> None:
+    def start(self, problem: TrainingProblem, state: State) -> None:
         """Measure the initial network on all samples; begin with a random share of them."""
         n = problem.n_samples
         self.alpha = problem.alpha
@@ -142,7 +142,7 @@ class QuasiNewton(Stateful):
             self._choose(problem, chosen, scale=n / size)
             self.warming = True
 
-    def resume(self, problem: Problem, state: State, found: Mapping[str, Any]) -> None:
+    def resume(self, problem: TrainingProblem, state: State, found: Mapping[str, Any]) -> None:
         """Take over a state after `start`; the first step repeats the pass at its origin."""
         self.chosen = None
         self.load_state_dict(found)
@@ -151,7 +151,7 @@ class QuasiNewton(Stateful):
         self._choose(problem, self.chosen, self.scale)
         self.point = None
 
-    def step(self, problem: Problem, state: State) -> list[Step]:
+    def step(self, problem: TrainingProblem, state: State) -> list[Step]:
         """Take one step in place; restore the weights if the loss over all samples rose."""
         before = self.parameters.theta.copy()
         if self.point is None:
@@ -183,7 +183,9 @@ class QuasiNewton(Stateful):
             self._renew_working_set(problem)
         return [Step("theta", 1.0, float(trials), "quasi-newton")]
 
-    def _give_up(self, problem: Problem, state: State, before: np.ndarray, trials: int) -> Step:
+    def _give_up(
+        self, problem: TrainingProblem, state: State, before: np.ndarray, trials: int
+    ) -> Step:
         """Restore the weights; go on without pairs, then with all samples, then say so."""
         self._move(state, before)
         could_change = bool(self.memory.pairs) or self.batch is not self.all
@@ -192,7 +194,9 @@ class QuasiNewton(Stateful):
         self.age, self.warming = 0, False
         return Step("theta", 1e-3 if could_change else 0.0, float(trials), "quasi-newton")
 
-    def _search(self, problem: Problem, state: State, origin: _Point) -> tuple[_Point, int]:
+    def _search(
+        self, problem: TrainingProblem, state: State, origin: _Point
+    ) -> tuple[_Point, int]:
         """Return the accepted point of the line search, or the origin."""
         metric = self._metric(problem, origin.measured)
         direction = self._direction(problem, origin, metric)
@@ -226,7 +230,9 @@ class QuasiNewton(Stateful):
             )
         return best, trials
 
-    def _direction(self, problem: Problem, origin: _Point, metric: LayerMetric) -> np.ndarray:
+    def _direction(
+        self, problem: TrainingProblem, origin: _Point, metric: LayerMetric
+    ) -> np.ndarray:
         def apply_inverse(vector: np.ndarray) -> np.ndarray:
             out = self.parameters.like(np.empty_like(vector))
             metric.apply_inverse(self.parameters.like(vector), out)
@@ -239,13 +245,13 @@ class QuasiNewton(Stateful):
             direction = -apply_inverse(gradient)
         return direction
 
-    def _metric(self, problem: Problem, measured: GradientPass) -> LayerMetric:
+    def _metric(self, problem: TrainingProblem, measured: GradientPass) -> LayerMetric:
         weight = max(measured.gram_weight, np.finfo(float).tiny)
         grams = [gram / weight for gram in measured.grams]
         biases = [problem.network.has_bias(l) for l in range(len(grams))]
         return LayerMetric(grams, measured_weights(measured.sizes), self.damping, biases)
 
-    def _measure(self, problem: Problem, state: State, theta: np.ndarray) -> _Point:
+    def _measure(self, problem: TrainingProblem, state: State, theta: np.ndarray) -> _Point:
         """Run a gradient pass over the working set at `theta`."""
         self._move(state, theta)
         doubt = np.empty(len(self.batch), theta.dtype)
@@ -285,10 +291,12 @@ class QuasiNewton(Stateful):
         penalty = self._penalty() if self.alpha else 0.0
         return evaluation.objective / len(self.doubt) + penalty
 
-    def _evaluate(self, problem: Problem, state: State) -> Evaluation:
+    def _evaluate(self, problem: TrainingProblem, state: State) -> Evaluation:
         return evaluate(problem.network, state.W, state.b, self.all, problem.team, self.doubt)
 
-    def _choose(self, problem: Problem, chosen: np.ndarray | None, scale: float = 1.0) -> None:
+    def _choose(
+        self, problem: TrainingProblem, chosen: np.ndarray | None, scale: float = 1.0
+    ) -> None:
         """Go on with the chosen samples, None for all; their losses count `scale` times."""
         former, self.scale, self.chosen = self.batch, scale, chosen
         if chosen is None:
@@ -299,7 +307,7 @@ class QuasiNewton(Stateful):
         if self.batch is not former:
             self.point = None
 
-    def _renew_working_set(self, problem: Problem) -> None:
+    def _renew_working_set(self, problem: TrainingProblem) -> None:
         """Choose the samples that still matter; the pairs and the metric go on."""
         self.age, self.checkpoint, self.warming = 0, self.objective, False
         chosen = None

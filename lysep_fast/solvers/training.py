@@ -9,7 +9,7 @@ import numpy as np
 
 from ..container.stateful import flatten, prefixed, restore
 from ..losses import Loss
-from ..objective import Problem, SeparatedLoss
+from ..objective import SeparatedLoss, TrainingProblem
 from ..passes.full import Batch, Evaluation, evaluate, outputs_are_finite
 from ..report import Step
 from ..result import HistoryRow, Result
@@ -30,7 +30,7 @@ class NetworkTraining:
 
     Parameters
     ----------
-    problem : Problem
+    problem : TrainingProblem
         Training data and loss.
     solver : Solver
         What steps.
@@ -44,7 +44,11 @@ class NetworkTraining:
     remedy = "X or y is too large for this network; scale both to about unit size"
 
     def __init__(
-        self, problem: Problem, solver: Solver, result: Result, validation: Batch | None = None
+        self,
+        problem: TrainingProblem,
+        solver: Solver,
+        result: Result,
+        validation: Batch | None = None,
     ) -> None:
         self.problem, self.solver, self.result = problem, solver, result
         self.validation = validation
