@@ -226,6 +226,8 @@ def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
         raise ValueError(f"sample_weight must be finite and not negative, got {bad}")
     if not np.any(weights > 0.0):
         raise ValueError("sample_weight must hold a positive weight, got zeros only")
+    # A power of two changes no digit, and the sum of huge weights does not overflow.
+    weights = np.ldexp(weights, -int(np.frexp(np.max(weights))[1]))
     return (weights * (n_samples / ALONE.total(weights))).astype(X.dtype, copy=False)
 
 

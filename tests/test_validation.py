@@ -15,6 +15,7 @@ from lysep_fast.validation import (
     check_integer,
     check_labels,
     check_number,
+    check_weights,
     check_widths,
 )
 
@@ -308,3 +309,16 @@ def test_choices_are_strings():
 @pytest.mark.parametrize("name", ACTIVATION_CODES)
 def test_every_activation_is_known(name):
     assert check_activation(name) == name
+
+
+# --- sample weights ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [5e-324, 1e-300, 3.0, 1e308])
+def test_weights_of_any_size_have_mean_one(size):
+    X = np.zeros((4, 1))
+    np.testing.assert_array_equal(check_weights(np.full(4, size), X), 1.0)
+    found = check_weights(np.array([1.0, 2.0, 0.0, 5.0]) * min(size, 1e307), X)
+    if size >= 1e-300:
+        np.testing.assert_allclose(found, np.array([1.0, 2.0, 0.0, 5.0]) / 2.0, rtol=1e-15)
+    assert np.mean(found) == pytest.approx(1.0)
