@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 from ._cache import attach_cache
 
 __all__ = [
+    "FASTMATH",
     "JIT_ENABLED",
     "bits_float32",
     "bits_float64",
@@ -30,7 +31,7 @@ JIT_ENABLED = not config.DISABLE_JIT
 
 # Never nnan or ninf, which would let the compiler drop NaN and inf.  No reassoc either: it would
 # undo the compensated reductions of the elementary functions.  A kernel that sums asks for it.
-_FASTMATH = frozenset({"contract", "nsz", "arcp"})
+FASTMATH = frozenset({"contract", "nsz", "arcp"})
 
 
 def kernel(**options: Any) -> Callable[[_Function], _Function]:
@@ -54,7 +55,7 @@ def kernel(**options: Any) -> Callable[[_Function], _Function]:
     callable
         Decorator.
     """
-    flags = set(options.pop("fastmath", _FASTMATH))
+    flags = set(options.pop("fastmath", FASTMATH))
     if options.pop("reassoc", False):
         flags.add("reassoc")
     if flags & {"nnan", "ninf", "fast"}:
@@ -62,7 +63,9 @@ def kernel(**options: Any) -> Callable[[_Function], _Function]:
             f"fastmath={sorted(flags)} would drop NaN or inf: leave out nnan, ninf and fast"
         )
     cached = options.pop("cache", True)
-    settings = {"nogil": True, "error_model": "numpy", "fastmath": flags, **options}
+    # Less to compile: no counting of references, no second entry point for C.
+    lighter = {"no_cfunc_wrapper": True, "_nrt": options.pop("allocates", False)}
+    settings = {"nogil": True, "error_model": "numpy", "fastmath": flags, **lighter, **options}
 
     def decorate(function: _Function) -> _Function:
         if not JIT_ENABLED:
