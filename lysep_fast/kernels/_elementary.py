@@ -18,7 +18,8 @@ __all__ = [
     "SIN_LIMIT64",
     "exp",
     "gelu",
-    "log1p",
+    "greater",
+    "loss_and_sum",
     "relu",
     "sigmoid",
     "sin",
@@ -95,7 +96,20 @@ def exp(of: Any, t: Any) -> Any:
 
 
 @scalar(1)
-def log1p(of: Any, a: Any) -> Any:
+def greater(of: Any, a: Any, b: Any) -> Any:
+    """Return a where it is greater, else b."""
+    return of.where(a > b, a, b)
+
+
+@scalar(2)
+def loss_and_sum(of: Any, m: Any, others: Any, own: Any) -> tuple[Any, Any]:
+    """Return m + log(1 + a) and 1 + a for 1 + a = others + own; see softmax.py."""
+    zero, one = of.number(0), of.number(1)
+    a = of.where(of.equal(m, zero), others, others + (own - one))
+    return m + _log1p(of, a), one + a
+
+
+def _log1p(of: Any, a: Any) -> Any:
     """Return log(1 + a) for 0 <= a < 2^52 (2^23 in float32)."""
     one, magic, shift = of.number(1), _number(of, _MAGIC), _integer(of, _SHIFT)
     w = one + a

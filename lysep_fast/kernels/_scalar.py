@@ -4,12 +4,13 @@ Numba takes a tenth of a second and more for each function that it compiles, and
 many statements to it.  A scalar function here is run once for every place that calls it, on values
 whose operators emit the instruction: nothing of it is typed, compiled or cached by itself.
 
-It has the form ``f(of, x)``.  `of` makes constants and holds what Python has no operator for;
+It has the form ``f(of, x, ...)``, with all arguments of one dtype.  `of` makes constants and holds what Python has no operator for;
 constants take the dtype of x, integers its width, and conditions go into ``of.where``.
 """
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -117,6 +118,9 @@ class _Code:
     def where(self, condition: _Value, a: _Value, b: _Value) -> _Value:
         return _Value(self.builder, self.builder.select(condition.value, a.value, b.value))
 
+    def equal(self, a: _Value, b: _Value) -> _Value:
+        return a._compare("==", b)
+
     def abs(self, x: _Value) -> _Value:
         return self._call("fabs", x)
 
@@ -135,6 +139,7 @@ class _Plain:
     """What a scalar function gets for `of` without the JIT: NumPy scalars."""
 
     abs, copysign = staticmethod(operator.abs), staticmethod(np.copysign)
+    equal = staticmethod(operator.eq)
     where = staticmethod(lambda condition, a, b: a if condition else b)
 
     def __init__(self, number: Any, integer: Any) -> None:
@@ -144,7 +149,7 @@ class _Plain:
 
 
 def scalar(results: int) -> Callable[[Callable[..., Any]], Any]:
-    """Turn a function ``f(of, x)`` with that many results into one of x, for use in kernels."""
+    """Turn ``f(of, x, ...)`` with that many results into a function of x, ... for kernels."""
 
     def decorate(function: Callable[..., Any]) -> Any:
         return (_compiled if JIT_ENABLED else _plain)(function, results)
@@ -153,27 +158,30 @@ def scalar(results: int) -> Callable[[Callable[..., Any]], Any]:
 
 
 def _compiled(function: Callable[..., Any], results: int) -> Any:
-    @intrinsic
-    def emitted(typing_context, x):
-        if x not in (types.float64, types.float32):
+    def emitted(typing_context, *arguments):
+        kind = arguments[0]
+        if kind not in (types.float64, types.float32) or any(x != kind for x in arguments):
             return None
-        result = x if results == 1 else types.UniTuple(x, results)
+        result = kind if results == 1 else types.UniTuple(kind, results)
 
-        def generate(context, builder, signature, args):
-            values = function(_Code(context, builder, x), _Value(builder, args[0]))
+        def generate(context, builder, signature, values):
+            of = _Code(context, builder, kind)
+            found = function(of, *(_Value(builder, value) for value in values))
             if results == 1:
-                return values.value
-            return context.make_tuple(builder, result, [value.value for value in values])
+                return found.value
+            return context.make_tuple(builder, result, [value.value for value in found])
 
-        return result(x), generate
+        return result(*arguments), generate
 
-    return emitted
+    # Numba counts the arguments by the signature; `of` stands where its typing context does.
+    emitted.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return intrinsic(emitted)
 
 
 def _plain(function: Callable[..., Any], results: int) -> Any:
     double, single = _Plain(np.float64, np.int64), _Plain(np.float32, np.int32)
 
-    def plain(x):
-        return function(double if x.dtype == np.float64 else single, x)
+    def plain(x, *others):
+        return function(double if x.dtype == np.float64 else single, x, *others)
 
     return plain

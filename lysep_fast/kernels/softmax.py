@@ -14,8 +14,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _elementary
+from ._elementary import exp, greater, loss_and_sum
 from ._jit import kernel
+from ._views import part, row
 
 __all__ = [
     "correct_count",
@@ -50,45 +51,21 @@ _BUFFER, _MOST_ROWS, _FEWEST_ROWS = 2048, 128, 32
 # before any is written, so the result may overwrite U.
 
 
-@kernel(inline="always")
+@kernel()
 def _load(U: NDArray, T: NDArray, largest: NDArray) -> None:
     """Transpose U into T, and find the largest entry of every row."""
     n, K = U.shape
     for j in range(K):
-        t = T[j]
+        t = row(T, j)
         for i in range(n):
             t[i] = U[i, j]
-    t = T[0]
+    t = row(T, 0)
     for i in range(n):
         largest[i] = t[i]
     for j in range(1, K):
-        t = T[j]
+        t = row(T, j)
         for i in range(n):
             largest[i] = t[i] if t[i] > largest[i] else largest[i]
-
-
-@kernel(inline="always")
-def _loss_parts(
-    U: NDArray, y: NDArray, T: NDArray, m: NDArray, others: NDArray, own: NDArray
-) -> None:
-    """Fill T with exp(u_j - u*), and m, others and own = exp(-m) of the rows, as above."""
-    n, K = U.shape
-    zero = U.dtype.type(0)
-    largest = own
-    _load(U, T, largest)
-    for i in range(n):
-        u_y = U[i, y[i]]
-        # Not equal for NaN, which must reach the loss even when there is one class.
-        m[i] = zero if largest[i] == u_y else largest[i] - u_y
-        others[i] = zero
-    for j in range(K):
-        t = T[j]
-        for i in range(n):
-            p = _elementary.exp(t[i] - largest[i])
-            t[i] = p
-            others[i] += zero if y[i] == j else p
-    for i in range(n):
-        own[i] = _elementary.exp(-m[i])
 
 
 def cross_entropy_into(U: NDArray, y: NDArray, e: NDArray) -> None:
@@ -171,27 +148,53 @@ def _cross_entropy(
     n, K = U.shape
     zero, one, two = U.dtype.type(0), U.dtype.type(1), U.dtype.type(2)
     rows = work.shape[1]
-    T, m, others, own = work[:K], work[K], work[K + 1], work[K + 2]
+    T, m, others, own = part(work, 0, K), row(work, K), row(work, K + 1), row(work, K + 2)
     for first in range(0, n, rows):
         # Views that start at 0: with an index first + i Numba would test for negative indices,
         # and the loops would not vectorise.
-        block = slice(first, min(first + rows, n))
-        u, labels, losses = U[block], y[block], e[block]
-        _loss_parts(u, labels, T, m, others, own)
-        scale = own
-        for i in range(losses.size):
-            a = others[i] if m[i] == zero else others[i] + (own[i] - one)
-            loss = m[i] + _elementary.log1p(a)
-            losses[i] = loss
-            scale[i] = (two * loss if of == 2 else one) / (one + a)
+        last = min(first + rows, n)
+        u, labels, losses = part(U, first, last), part(y, first, last), part(e, first, last)
+        count = losses.size
+        for j in range(K):
+            t = row(T, j)
+            for i in range(count):
+                t[i] = u[i, j]
+        t = row(T, 0)
+        for i in range(count):
+            own[i] = t[i]
+        for j in range(1, K):
+            t = row(T, j)
+            for i in range(count):
+                own[i] = greater(t[i], own[i])
+        for i in range(count):
+            u_y = u[i, labels[i]]
+            # Not equal for NaN, which must reach the loss even when there is one class.
+            m[i] = zero if own[i] == u_y else own[i] - u_y
+            others[i] = zero
+        for j in range(K):
+            t = row(T, j)
+            for i in range(count):
+                p = exp(t[i] - own[i])
+                t[i] = p
+                others[i] += zero if labels[i] == j else p
+        for i in range(count):
+            own[i] = exp(-m[i])
+        for i in range(count):
+            losses[i], own[i] = loss_and_sum(m[i], others[i], own[i])
         if of == 0:
             continue
-        g = G[block]
+        if of == 1:
+            for i in range(count):
+                own[i] = one / own[i]
+        else:
+            for i in range(count):
+                own[i] = two * losses[i] / own[i]
+        g = part(G, first, last)
         for j in range(K):
-            t = T[j]
-            for i in range(losses.size):
-                t[i] = (-others[i] if labels[i] == j else t[i]) * scale[i]
-        for i in range(losses.size):
+            t = row(T, j)
+            for i in range(count):
+                t[i] = (-others[i] if labels[i] == j else t[i]) * own[i]
+        for i in range(count):
             for j in range(K):
                 g[i, j] = T[j, i]
 
@@ -201,24 +204,24 @@ def _softmax(U: NDArray, P: NDArray, work: NDArray) -> None:
     n, K = U.shape
     zero, one = U.dtype.type(0), U.dtype.type(1)
     rows = work.shape[1]
-    T, largest, total = work[:K], work[K], work[K + 1]
+    T, largest, total = part(work, 0, K), row(work, K), row(work, K + 1)
     for first in range(0, n, rows):
-        block = slice(first, min(first + rows, n))
-        u, probabilities = U[block], P[block]
+        last = min(first + rows, n)
+        u, probabilities = part(U, first, last), part(P, first, last)
         _load(u, T, largest)
         count = u.shape[0]
         for i in range(count):
             total[i] = zero
         for j in range(K):
-            t = T[j]
+            t = row(T, j)
             for i in range(count):
-                p = _elementary.exp(t[i] - largest[i])
+                p = exp(t[i] - largest[i])
                 t[i] = p
                 total[i] += p
         for i in range(count):
             total[i] = one / total[i]
         for j in range(K):
-            t = T[j]
+            t = row(T, j)
             for i in range(count):
                 t[i] *= total[i]
         for i in range(count):
