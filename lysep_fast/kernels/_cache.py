@@ -74,12 +74,11 @@ def source_digest(package: str | None) -> bytes | None:
 
 
 @functools.cache
-def _folder(source: str, chosen: str) -> str | None:
-    """Return the first folder that can be written: the chosen one, beside the source, the user's.
+def _folder(parent: str, chosen: str) -> str | None:
+    """Return the first folder that can be written: the chosen one, in the parent, the user's.
 
     None if there is none: a read-only installation without a home is nothing to warn of.
     """
-    parent = os.path.dirname(os.path.abspath(source))
     own = f"lysep_fast_{hashlib.sha256(parent.encode()).hexdigest()[:16]}"
     places = [os.path.join(chosen, own)] if chosen else []
     places.append(os.path.join(parent, "__pycache__"))
@@ -107,7 +106,8 @@ class _KernelCache(NullCache):
     @property
     def cache_path(self) -> str | None:
         """Folder of the files."""
-        return _folder(self._function.__code__.co_filename, config.CACHE_DIR or "")
+        source = os.path.abspath(self._function.__code__.co_filename)
+        return _folder(os.path.dirname(source), config.CACHE_DIR or "")
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the compiled kernel for a signature, or None."""

@@ -18,7 +18,6 @@ __all__ = [
     "SIN_LIMIT64",
     "exp",
     "gelu",
-    "greater",
     "loss_and_sum",
     "relu",
     "sigmoid",
@@ -93,12 +92,6 @@ def exp(of: Any, t: Any) -> Any:
     low = -_number(of, _CAP)
     two_k, p = _exp_reduced(of, of.where(t < low, low, t))
     return of.where(t < low, of.number(0), two_k * p + two_k)
-
-
-@scalar(1)
-def greater(of: Any, a: Any, b: Any) -> Any:
-    """Return a where it is greater, else b."""
-    return of.where(a > b, a, b)
 
 
 @scalar(2)

@@ -10,6 +10,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import config, types
+from numba.core.options import DefaultOptions
 from numba.extending import intrinsic
 
 from ._cache import attach_cache
@@ -43,12 +44,15 @@ def kernel(**options: Any) -> Callable[[_Function], _Function]:
     ``NUMBA_DISABLE_JIT=1`` the result is a plain Python function in which floating-point warnings
     are silenced, as compiled code has none.
 
+    To compile less, kernels have no entry point for C and do not count references: one that
+    allocates arrays has to say so.
+
     Parameters
     ----------
     **options
         Passed on to ``numba.njit``; they override the settings above.  ``reassoc=True`` adds the
         ``reassoc`` flag, so that a floating-point sum may be vectorised; ``cache=False`` keeps
-        compiled code off the disk.
+        compiled code off the disk; ``allocates=True`` permits new arrays.
 
     Returns
     -------
@@ -63,8 +67,8 @@ def kernel(**options: Any) -> Callable[[_Function], _Function]:
             f"fastmath={sorted(flags)} would drop NaN or inf: leave out nnan, ninf and fast"
         )
     cached = options.pop("cache", True)
-    # Less to compile: no counting of references, no second entry point for C.
     lighter = {"no_cfunc_wrapper": True, "_nrt": options.pop("allocates", False)}
+    lighter = {name: lighter[name] for name in lighter if hasattr(DefaultOptions, name)}
     settings = {"nogil": True, "error_model": "numpy", "fastmath": flags, **lighter, **options}
 
     def decorate(function: _Function) -> _Function:

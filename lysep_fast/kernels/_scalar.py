@@ -4,8 +4,9 @@ Numba takes a tenth of a second and more for each function that it compiles, and
 many statements to it.  A scalar function here is run once for every place that calls it, on values
 whose operators emit the instruction: nothing of it is typed, compiled or cached by itself.
 
-It has the form ``f(of, x, ...)``, with all arguments of one dtype.  `of` makes constants and holds what Python has no operator for;
-constants take the dtype of x, integers its width, and conditions go into ``of.where``.
+It has the form ``f(of, x, ...)``, with all arguments of one dtype.  `of` makes constants and holds
+what Python has no operator for; constants take the dtype of x, integers its width, and conditions
+go into ``of.where``.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 
 from numba import types
 from numba.core import cgutils
+from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
@@ -32,7 +33,7 @@ def _view(context: Any, builder: Any, old: Any, kind: Any, start: Any, shape: li
         itemsize=old.itemsize,
         meminfo=old.meminfo,
     )
-    return new._getvalue()
+    return impl_ret_borrowed(context, builder, kind, new._getvalue())
 
 
 if JIT_ENABLED:

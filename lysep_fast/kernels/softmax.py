@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._elementary import exp, greater, loss_and_sum
+from ._elementary import exp, loss_and_sum
 from ._jit import kernel
 from ._views import part, row
 
@@ -68,6 +68,30 @@ def _load(U: NDArray, T: NDArray, largest: NDArray) -> None:
             largest[i] = t[i] if t[i] > largest[i] else largest[i]
 
 
+@kernel()
+def _loss_parts(
+    U: NDArray, y: NDArray, T: NDArray, m: NDArray, others: NDArray, own: NDArray
+) -> None:
+    """Fill T with exp(u_j - u*), and m, others and own = exp(-m) of the rows, as above."""
+    n, K = U.shape
+    zero = U.dtype.type(0)
+    largest = own
+    _load(U, T, largest)
+    for i in range(n):
+        u_y = U[i, y[i]]
+        # Not equal for NaN, which must reach the loss even when there is one class.
+        m[i] = zero if largest[i] == u_y else largest[i] - u_y
+        others[i] = zero
+    for j in range(K):
+        t = row(T, j)
+        for i in range(n):
+            p = exp(t[i] - largest[i])
+            t[i] = p
+            others[i] += zero if y[i] == j else p
+    for i in range(n):
+        own[i] = exp(-m[i])
+
+
 def cross_entropy_into(U: NDArray, y: NDArray, e: NDArray) -> None:
     """Write the cross-entropy of every sample, e_n = logsumexp(U_n) - U_n[y_n].
 
@@ -80,7 +104,7 @@ def cross_entropy_into(U: NDArray, y: NDArray, e: NDArray) -> None:
     e : ndarray, shape (n,), dtype of U
         Losses, overwritten.
     """
-    _cross_entropy(U, y, e, U, 0, _buffer(U))
+    _cross_entropy(U, y, e, U, 0)
 
 
 def cross_entropy_gradient_into(U: NDArray, y: NDArray, e: NDArray, G: NDArray) -> None:
@@ -97,7 +121,7 @@ def cross_entropy_gradient_into(U: NDArray, y: NDArray, e: NDArray, G: NDArray) 
     G : ndarray, shape (n, K), C-contiguous, dtype of U
         Gradients, overwritten; may be U itself.
     """
-    _cross_entropy(U, y, e, G, 1, _buffer(U))
+    _cross_entropy(U, y, e, G, 1)
 
 
 def squared_cross_entropy_gradient_into(U: NDArray, y: NDArray, e: NDArray, G: NDArray) -> None:
@@ -114,71 +138,28 @@ def squared_cross_entropy_gradient_into(U: NDArray, y: NDArray, e: NDArray, G: N
     G : ndarray, shape (n, K), C-contiguous, dtype of U
         Gradients, overwritten; may be U itself.
     """
-    _cross_entropy(U, y, e, G, 2, _buffer(U))
+    _cross_entropy(U, y, e, G, 2)
 
 
-def softmax_into(U: NDArray, P: NDArray) -> None:
-    """Write the softmax of every row, P_nj = exp(U_nj) / sum_k exp(U_nk).
-
-    Parameters
-    ----------
-    U : ndarray, shape (n, K), C-contiguous and writable, float64 or float32
-        Logits.
-    P : ndarray, shape (n, K), C-contiguous, dtype of U
-        Probabilities, overwritten; may be U itself.
-    """
-    _softmax(U, P, _buffer(U))
-
-
-def _buffer(U: NDArray) -> NDArray:
-    """Return uninitialised memory for some rows of U, transposed, and three vectors of them."""
-    K = U.shape[1]
-    rows = min(_MOST_ROWS, max(_FEWEST_ROWS, _BUFFER // K // 16 * 16))
-    return np.empty((K + 3, rows), U.dtype)
-
-
-@kernel()
-def _cross_entropy(
-    U: NDArray, y: NDArray, e: NDArray, G: NDArray, of: int, work: NDArray
-) -> None:
+@kernel(allocates=True)
+def _cross_entropy(U: NDArray, y: NDArray, e: NDArray, G: NDArray, of: int) -> None:
     """Write the losses and, unless `of` is 0, the gradients of their powers `of`, 1 or 2.
 
     One kernel for all: to compile it takes longer than many a small fit.
     """
     n, K = U.shape
-    zero, one, two = U.dtype.type(0), U.dtype.type(1), U.dtype.type(2)
-    rows = work.shape[1]
-    T, m, others, own = part(work, 0, K), row(work, K), row(work, K + 1), row(work, K + 2)
+    one, two = U.dtype.type(1), U.dtype.type(2)
+    rows = min(_MOST_ROWS, max(_FEWEST_ROWS, _BUFFER // K // 16 * 16))
+    # Apart from each other and made here, so that the compiler knows that they do not overlap.
+    T = np.empty((K, rows), U.dtype)
+    m, others, own = np.empty(rows, U.dtype), np.empty(rows, U.dtype), np.empty(rows, U.dtype)
     for first in range(0, n, rows):
         # Views that start at 0: with an index first + i Numba would test for negative indices,
         # and the loops would not vectorise.
         last = min(first + rows, n)
         u, labels, losses = part(U, first, last), part(y, first, last), part(e, first, last)
         count = losses.size
-        for j in range(K):
-            t = row(T, j)
-            for i in range(count):
-                t[i] = u[i, j]
-        t = row(T, 0)
-        for i in range(count):
-            own[i] = t[i]
-        for j in range(1, K):
-            t = row(T, j)
-            for i in range(count):
-                own[i] = greater(t[i], own[i])
-        for i in range(count):
-            u_y = u[i, labels[i]]
-            # Not equal for NaN, which must reach the loss even when there is one class.
-            m[i] = zero if own[i] == u_y else own[i] - u_y
-            others[i] = zero
-        for j in range(K):
-            t = row(T, j)
-            for i in range(count):
-                p = exp(t[i] - own[i])
-                t[i] = p
-                others[i] += zero if labels[i] == j else p
-        for i in range(count):
-            own[i] = exp(-m[i])
+        _loss_parts(u, labels, T, m, others, own)
         for i in range(count):
             losses[i], own[i] = loss_and_sum(m[i], others[i], own[i])
         if of == 0:
@@ -199,12 +180,22 @@ def _cross_entropy(
                 g[i, j] = T[j, i]
 
 
-@kernel()
-def _softmax(U: NDArray, P: NDArray, work: NDArray) -> None:
+@kernel(allocates=True)
+def softmax_into(U: NDArray, P: NDArray) -> None:
+    """Write the softmax of every row, P_nj = exp(U_nj) / sum_k exp(U_nk).
+
+    Parameters
+    ----------
+    U : ndarray, shape (n, K), C-contiguous and writable, float64 or float32
+        Logits.
+    P : ndarray, shape (n, K), C-contiguous, dtype of U
+        Probabilities, overwritten; may be U itself.
+    """
     n, K = U.shape
     zero, one = U.dtype.type(0), U.dtype.type(1)
-    rows = work.shape[1]
-    T, largest, total = part(work, 0, K), row(work, K), row(work, K + 1)
+    rows = min(_MOST_ROWS, max(_FEWEST_ROWS, _BUFFER // K // 16 * 16))
+    T = np.empty((K, rows), U.dtype)
+    largest, total = np.empty(rows, U.dtype), np.empty(rows, U.dtype)
     for first in range(0, n, rows):
         last = min(first + rows, n)
         u, probabilities = part(U, first, last), part(P, first, last)
