@@ -105,9 +105,13 @@ class _KernelCache(NullCache):
 
     @property
     def cache_path(self) -> str | None:
-        """Folder of the files."""
-        source = os.path.abspath(self._function.__code__.co_filename)
-        return _folder(os.path.dirname(source), config.CACHE_DIR or "")
+        """Folder of the files, None if there is none."""
+        try:
+            source = os.path.abspath(self._function.__code__.co_filename)
+            return _folder(os.path.dirname(source), config.CACHE_DIR or "")
+        except Exception:
+            # A working directory that is gone, or a setting that is no path.
+            return None
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the compiled kernel for a signature, or None."""
