@@ -5,8 +5,7 @@ touches every number of a jet once; LLVM vectorises innermost loops only, and no
 many arrays that could overlap.  The functions made here take flat arrays and check nothing.  A
 jet of r directions is r + 2 rows of `stride` elements; all that an entry needs is read before it
 is written, channel by channel, so the result may be the jet itself.  With ``NUMBA_DISABLE_JIT=1``
-they are NumPy expressions.  The kernels that use them are cached by the date of their own file:
-remove the cache after an edit of this one.
+they are NumPy expressions.
 """
 
 from __future__ import annotations

@@ -10,9 +10,13 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import config, types
+from numba.core.options import DefaultOptions
 from numba.extending import intrinsic
 
+from ._cache import attach_cache
+
 __all__ = [
+    "FASTMATH",
     "JIT_ENABLED",
     "bits_float32",
     "bits_float64",
@@ -28,49 +32,52 @@ JIT_ENABLED = not config.DISABLE_JIT
 
 # Never nnan or ninf, which would let the compiler drop NaN and inf.  No reassoc either: it would
 # undo the compensated reductions of the elementary functions.  A kernel that sums asks for it.
-_FASTMATH = frozenset({"contract", "nsz", "arcp"})
+FASTMATH = frozenset({"contract", "nsz", "arcp"})
 
 
 def kernel(**options: Any) -> Callable[[_Function], _Function]:
     """Compile a function with Numba under the settings shared by all kernels.
 
-    The settings are ``nogil=True``, ``cache=True``, ``error_model="numpy"`` (a division that can
-    raise keeps LLVM from vectorising the loop around it) and the fast-math flags ``contract``,
-    ``nsz`` and ``arcp``, which keep NaN and inf.  Without a writable cache directory the function
-    is compiled in every process instead.  With ``NUMBA_DISABLE_JIT=1`` the result is a plain
-    Python function in which floating-point warnings are silenced, as compiled code has none.
+    The settings are ``nogil=True``, ``error_model="numpy"`` (a division that can raise keeps LLVM
+    from vectorising the loop around it) and the fast-math flags ``contract``, ``nsz`` and
+    ``arcp``, which keep NaN and inf.  Compiled code is kept on disk; see _cache.py.  With
+    ``NUMBA_DISABLE_JIT=1`` the result is a plain Python function in which floating-point warnings
+    are silenced, as compiled code has none.
+
+    To compile less, kernels have no entry point for C and do not count references: one that
+    allocates arrays has to say so.
 
     Parameters
     ----------
     **options
         Passed on to ``numba.njit``; they override the settings above.  ``reassoc=True`` adds the
-        ``reassoc`` flag, so that a floating-point sum may be vectorised.
+        ``reassoc`` flag, so that a floating-point sum may be vectorised; ``cache=False`` keeps
+        compiled code off the disk; ``allocates=True`` permits new arrays.
 
     Returns
     -------
     callable
         Decorator.
     """
-    flags = set(options.pop("fastmath", _FASTMATH))
+    flags = set(options.pop("fastmath", FASTMATH))
     if options.pop("reassoc", False):
         flags.add("reassoc")
     if flags & {"nnan", "ninf", "fast"}:
         raise ValueError(
             f"fastmath={sorted(flags)} would drop NaN or inf: leave out nnan, ninf and fast"
         )
-    settings = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": flags, **options}
+    cached = options.pop("cache", True)
+    lighter = {"no_cfunc_wrapper": True, "_nrt": options.pop("allocates", False)}
+    lighter = {name: lighter[name] for name in lighter if hasattr(DefaultOptions, name)}
+    settings = {"nogil": True, "error_model": "numpy", "fastmath": flags, **lighter, **options}
 
     def decorate(function: _Function) -> _Function:
         if not JIT_ENABLED:
             return _without_warnings(function)
-        try:
-            return numba.njit(**settings)(function)
-        except RuntimeError as error:
-            # Numba looks for a cache directory while it decorates and gives up when none is
-            # writable (a read-only installation without a home directory, for example).
-            if not settings["cache"] or "no locator available" not in str(error):
-                raise
-            return numba.njit(**{**settings, "cache": False})(function)
+        compiled = numba.njit(**settings)(function)
+        if cached:
+            attach_cache(compiled)
+        return compiled
 
     return decorate
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from numpy.typing import NDArray
 
 from ._jit import kernel
+from ._views import row
 
 __all__ = ["add_into", "gather_into", "heavy_ball_into", "soften_into"]
 
@@ -26,10 +27,10 @@ def gather_into(X: NDArray, index: NDArray, out: NDArray, last: float) -> None:
     """
     d = X.shape[1]
     for i in range(out.shape[0]):
-        row, source = out[i], X[index[i]]
+        target, source = row(out, i), row(X, index[i])
         for j in range(d):
-            row[j] = source[j]
-        row[d] = last
+            target[j] = source[j]
+        target[d] = last
 
 
 @kernel(reassoc=True)
@@ -41,13 +42,13 @@ def add_into(G: NDArray, other: NDArray) -> float:
     total = 0.0
     zero = G.dtype.type(0)
     for i in range(G.shape[0]):
-        g, h = G[i], other[i]
-        row = zero
+        g, h = row(G, i), row(other, i)
+        squares = zero
         for j in range(g.size):
             value = g[j] + h[j]
             g[j] = value
-            row += value * value
-        total += row
+            squares += value * value
+        total += squares
     return total
 
 
@@ -62,7 +63,7 @@ def heavy_ball_into(
     beta, tau, shrink = W.dtype.type(momentum), W.dtype.type(step), W.dtype.type(keep)
     last = W.shape[1] - 1
     for i in range(W.shape[0]):
-        w, v, g = W[i], V[i], p[i]
+        w, v, g = row(W, i), row(V, i), row(p, i)
         bias = w[last]
         for j in range(last + 1):
             v[j] = beta * v[j] - tau * g[j]
@@ -86,7 +87,7 @@ def soften_into(G: NDArray, y: NDArray, share: float) -> None:
     whole = G.dtype.type(share)
     even = G.dtype.type(share / G.shape[1])
     for i in range(G.shape[0]):
-        g = G[i]
+        g = row(G, i)
         for j in range(g.size):
             g[j] -= even
         g[y[i]] += whole

@@ -248,7 +248,6 @@ def _add_products(g, images, g_stride, g_slot, x, offsets, x_slot, count, steps,
         i += m
 
 
-@kernel()
 def correlate_rows(
     T, S, offsets, placing_T, placing_S, group, slot_T, slot, stride_T, stride, steps, t, x, out
 ):
@@ -271,27 +270,33 @@ def correlate_rows(
     out : ndarray of float64, shape (channels, taps)
         Modified in place.
     """
-    rows, channels = S.shape[0], placing_T[0]
-    flat_T, flat_S = T.reshape(T.size), S.reshape(S.size)
-    for first in range(0, rows, group):
-        count = min(group, rows - first)
-        _place(flat_T, first, count, placing_T, slot_T, stride_T, t)
-        _place(flat_S, first, count, placing_S, slot, stride, x)
-        _add_products(t, channels, stride_T, slot_T, x, offsets, slot, count, steps, out)
+    tail = (group, slot_T, slot, stride_T, stride, steps, t, x, out)
+    _correlate(T, S, offsets, placing_T, placing_S, *tail, False)
 
 
-@kernel()
 def lag_products(S, offsets, placing, group, slot, stride, steps, x, out):
     """Add the products of every channel of `S` with the channels shifted by the lags to `out`.
 
     As `correlate_rows` with the images themselves for `T`; `out` is (channels, offsets).
     """
-    rows, channels = S.shape[0], placing[0]
-    s = S.reshape(S.size)
+    tail = (group, slot, slot, stride, stride, steps, x, x, out)
+    _correlate(S, S, offsets, placing, placing, *tail, True)
+
+
+@kernel()
+def _correlate(
+    T, S, offsets, placing_T, placing_S, group, slot_T, slot, stride_T, stride, steps, t, x, out,
+    same,
+):  # fmt: skip
+    """Do the work of `correlate_rows`, or, if `t` is the same as `x`, of `lag_products`."""
+    rows, channels = S.shape[0], placing_T[0]
+    flat_T, flat_S = T.reshape(T.size), S.reshape(S.size)
     for first in range(0, rows, group):
         count = min(group, rows - first)
-        _place(s, first, count, placing, slot, stride, x)
-        _add_products(x, channels, stride, slot, x, offsets, slot, count, steps, out)
+        _place(flat_S, first, count, placing_S, slot, stride, x)
+        if not same:
+            _place(flat_T, first, count, placing_T, slot_T, stride_T, t)
+        _add_products(t, channels, stride_T, slot_T, x, offsets, slot, count, steps, out)
 
 
 @kernel()

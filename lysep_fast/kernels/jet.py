@@ -22,6 +22,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ._elementary import gelu
 from ._jet_tiles import adjoint_chain, forward_chain
 from ._jit import kernel
 from .activation import (
@@ -31,7 +32,6 @@ from .activation import (
     SIN,
     SOFTPLUS,
     TANH,
-    _gelu,
     _sigmoid_both,
     _sin_both,
     _softplus_both,
@@ -54,7 +54,7 @@ _softplus_chain, _gelu_chain = forward_chain(SOFTPLUS), forward_chain(GELU)
 _sigmoid_chain, _adjoint = forward_chain(SIGMOID), adjoint_chain()
 
 
-@kernel()
+@kernel(allocates=True)
 def _flat(J, P, D):
     """Return flat arrays, the extents of J and D, and memory for the values of a chunk.
 
@@ -71,7 +71,7 @@ def _flat(J, P, D):
 # --- forward: one kernel per activation, so that a program compiles only what it uses ------------
 
 
-@kernel()
+@kernel(allocates=True)
 def _tanh_forward(J, P, D):
     j, p, d, r, size, d_size, s = _flat(J, P, D)
     for start in range(0, size, _CHUNK):
@@ -80,7 +80,7 @@ def _tanh_forward(J, P, D):
         _tanh_chain(j, p, start, n, size, r, s, d, i, d_size)
 
 
-@kernel()
+@kernel(allocates=True)
 def _sin_forward(J, P, D):
     j, p, d, r, size, d_size, s = _flat(J, P, D)
     for start in range(0, size, _CHUNK):
@@ -89,7 +89,7 @@ def _sin_forward(J, P, D):
         _sin_chain(j, p, start, n, size, r, s, d, i, d_size)
 
 
-@kernel()
+@kernel(allocates=True)
 def _softplus_forward(J, P, D):
     j, p, d, r, size, d_size, s = _flat(J, P, D)
     for start in range(0, size, _CHUNK):
@@ -98,18 +98,18 @@ def _softplus_forward(J, P, D):
         _softplus_chain(j, p, start, n, size, r, s, d, i, d_size)
 
 
-@kernel()
+@kernel(allocates=True)
 def _gelu_forward(J, P, D):
     j, p, d, r, size, d_size, s = _flat(J, P, D)
     for start in range(0, size, _CHUNK):
         n, i = min(_CHUNK, size - start), start if d_size == size else 0
         a, first, density = j[start : start + n], d[i : i + n], d[i + d_size : i + d_size + n]
         for k in range(n):
-            s[k], first[k], density[k] = _gelu(a[k])
+            s[k], first[k], density[k] = gelu(a[k])
         _gelu_chain(j, p, start, n, size, r, s, d, i, d_size)
 
 
-@kernel()
+@kernel(allocates=True)
 def _sigmoid_forward(J, P, D):
     j, p, d, r, size, d_size, s = _flat(J, P, D)
     for start in range(0, size, _CHUNK):

@@ -11,22 +11,12 @@ infinite loss if it is the true class); +inf gives loss 0 at the true class, NaN
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import types
-from numba.extending import overload
 from numpy.typing import ArrayLike, NDArray
 
-from lysep_fast.kernels._jit import (
-    JIT_ENABLED,
-    bits_float32,
-    bits_float64,
-    float32_bits,
-    float64_bits,
-    kernel,
-)
+from ._elementary import exp, loss_and_sum
+from ._jit import kernel
+from ._views import part, row
 
 __all__ = [
     "correct_count",
@@ -40,204 +30,9 @@ __all__ = [
     "squared_cross_entropy_gradient_into",
 ]
 
-# Polynomial tables, lowest power first, printed by tools/fit_polynomials.py.
-_EXP64 = (
-    0.5000000000000001,
-    0.16666666666666669,
-    0.041666666666624094,
-    0.00833333333333006,
-    0.0013888888917230724,
-    0.00019841269863066696,
-    2.4801521269532122e-05,
-    2.7557268439678e-06,
-    2.7620101012098e-07,
-    2.5100395159429243e-08,
-)
-_EXP32 = (
-    np.float32(0.5),
-    np.float32(0.16666576),
-    np.float32(0.041666556),
-    np.float32(0.008363185),
-    np.float32(0.0013926191),
-)
-_LOG64 = (
-    1.0,
-    -0.5000000000000004,
-    0.33333333333332743,
-    -0.24999999999974262,
-    0.20000000000149173,
-    -0.1666666667140979,
-    0.14285714273416777,
-    -0.12499999599654292,
-    0.1111111141565012,
-    -0.10000018291722658,
-    0.09090918152343491,
-    -0.08332849434269736,
-    0.07691593695416457,
-    -0.07150275443209085,
-    0.06684365498991587,
-    -0.061900279059384715,
-    0.05666197710354513,
-    -0.05707180881706825,
-    0.06527130869877659,
-    -0.059266839056608935,
-    0.025503180479502754,
-)
-_LOG32 = (
-    np.float32(1.0),
-    np.float32(-0.49999988),
-    np.float32(0.33333346),
-    np.float32(-0.25001583),
-    np.float32(0.2000095),
-    np.float32(-0.16608289),
-    np.float32(0.14199375),
-    np.float32(-0.13266455),
-    np.float32(0.12808762),
-    np.float32(-0.07452896),
-)
-_LN2_PARTS64 = (
-    0.6931471805598903,
-    5.497923018708371e-14,
-)
-_LN2_PARTS32 = (
-    np.float32(0.69314575),
-    np.float32(1.4286068e-06),
-)
-
-_F = np.float32
-_ZERO32, _ONE32 = _F(0), _F(1)
-_MAGIC64, _MAGIC32 = 6755399441055744.0, _F(12582912.0)
-_LOG2_E64, _LOG2_E32 = 1.4426950408889634, _F(1.4426950408889634)
-# exp(-cap) is still a normal number.
-_CAP64, _CAP32 = 708.0, _F(87.0)
-_BIAS32, _SHIFT32 = np.int32(127), np.int32(23)
-# Subtracting the bits of sqrt(1/2) moves the exponent boundary from 1 to there.
-_SQRT_HALF64, _ONE_BITS64 = np.int64(0x3FE6A09E667F3BCD), np.int64(0x3FF0000000000000)
-_SQRT_HALF32, _ONE_BITS32 = np.int32(0x3F3504F3), np.int32(0x3F800000)
-
 # Entries of the transposed buffer (it should stay in the L1 cache), and the largest and smallest
 # number of rows in it.
 _BUFFER, _MOST_ROWS, _FEWEST_ROWS = 2048, 128, 32
-
-
-# --- scalar cores --------------------------------------------------------------------------------
-
-
-@kernel(forceinline=True)
-def _exp64(t: float) -> float:
-    """Return exp(t) for t <= 0, and 0 below -708."""
-    y = -_CAP64 if t < -_CAP64 else t
-    shifted = y * _LOG2_E64 + _MAGIC64
-    k = shifted - _MAGIC64
-    r = (y - k * _LN2_PARTS64[0]) - k * _LN2_PARTS64[1]
-    p = _EXP64[9]
-    p = p * r + _EXP64[8]
-    p = p * r + _EXP64[7]
-    p = p * r + _EXP64[6]
-    p = p * r + _EXP64[5]
-    p = p * r + _EXP64[4]
-    p = p * r + _EXP64[3]
-    p = p * r + _EXP64[2]
-    p = p * r + _EXP64[1]
-    p = p * r + _EXP64[0]
-    p = p * (r * r) + r
-    two_k = bits_float64((float64_bits(shifted) + 1023) << 52)
-    return 0.0 if t < -_CAP64 else two_k * p + two_k
-
-
-@kernel(forceinline=True)
-def _exp32(t: float) -> float:
-    """Return exp(t) for t <= 0, and 0 below -87."""
-    y = -_CAP32 if t < -_CAP32 else t
-    shifted = y * _LOG2_E32 + _MAGIC32
-    k = shifted - _MAGIC32
-    r = (y - k * _LN2_PARTS32[0]) - k * _LN2_PARTS32[1]
-    p = _EXP32[4]
-    p = p * r + _EXP32[3]
-    p = p * r + _EXP32[2]
-    p = p * r + _EXP32[1]
-    p = p * r + _EXP32[0]
-    p = p * (r * r) + r
-    two_k = bits_float32(np.int32(np.int32(float32_bits(shifted) + _BIAS32) << _SHIFT32))
-    return _ZERO32 if t < -_CAP32 else two_k * p + two_k
-
-
-@kernel(forceinline=True)
-def _log1p64(a: float) -> float:
-    """Return log(1 + a) for 0 <= a < 2^52."""
-    w = 1.0 + a
-    k = (float64_bits(w) - _SQRT_HALF64) >> 52
-    scale = bits_float64(_ONE_BITS64 - (k << 52))
-    # 1 + g = (1 + a) / 2^k, with what the sum 1 + a rounded away: exact for small a.
-    g = (w * scale - 1.0) + (a - (w - 1.0)) * scale
-    p = _LOG64[20]
-    p = p * g + _LOG64[19]
-    p = p * g + _LOG64[18]
-    p = p * g + _LOG64[17]
-    p = p * g + _LOG64[16]
-    p = p * g + _LOG64[15]
-    p = p * g + _LOG64[14]
-    p = p * g + _LOG64[13]
-    p = p * g + _LOG64[12]
-    p = p * g + _LOG64[11]
-    p = p * g + _LOG64[10]
-    p = p * g + _LOG64[9]
-    p = p * g + _LOG64[8]
-    p = p * g + _LOG64[7]
-    p = p * g + _LOG64[6]
-    p = p * g + _LOG64[5]
-    p = p * g + _LOG64[4]
-    p = p * g + _LOG64[3]
-    p = p * g + _LOG64[2]
-    p = p * g + _LOG64[1]
-    p = p * g + _LOG64[0]
-    # k as a number by the inverse of the rounding trick: vectorises where int -> float does not.
-    e = bits_float64(float64_bits(_MAGIC64) + k) - _MAGIC64
-    return e * _LN2_PARTS64[0] + (g * p + e * _LN2_PARTS64[1])
-
-
-@kernel(forceinline=True)
-def _log1p32(a: float) -> float:
-    """Return log(1 + a) for 0 <= a < 2^23."""
-    w = _ONE32 + a
-    k = np.int32(np.int32(float32_bits(w) - _SQRT_HALF32) >> _SHIFT32)
-    scale = bits_float32(np.int32(_ONE_BITS32 - np.int32(k << _SHIFT32)))
-    g = (w * scale - _ONE32) + (a - (w - _ONE32)) * scale
-    p = _LOG32[9]
-    p = p * g + _LOG32[8]
-    p = p * g + _LOG32[7]
-    p = p * g + _LOG32[6]
-    p = p * g + _LOG32[5]
-    p = p * g + _LOG32[4]
-    p = p * g + _LOG32[3]
-    p = p * g + _LOG32[2]
-    p = p * g + _LOG32[1]
-    p = p * g + _LOG32[0]
-    e = bits_float32(np.int32(float32_bits(_MAGIC32) + k)) - _MAGIC32
-    return e * _LN2_PARTS32[0] + (g * p + e * _LN2_PARTS32[1])
-
-
-def _by_dtype(core64: Callable[..., Any], core32: Callable[..., Any]) -> Callable[..., Any]:
-    """Join two scalar cores into one function that Numba resolves by the type of its argument."""
-
-    def core(x: Any) -> Any:
-        return core64(x) if x.dtype == np.float64 else core32(x)
-
-    if JIT_ENABLED:
-
-        @overload(core, jit_options={"forceinline": True})
-        def _choose(x):
-            if x == types.float64:
-                return lambda x: core64(x)
-            if x == types.float32:
-                return lambda x: core32(x)
-            return None
-
-    return core
-
-
-_exp = _by_dtype(_exp64, _exp32)
-_log1p = _by_dtype(_log1p64, _log1p32)
 
 
 # --- kernels -------------------------------------------------------------------------------------
@@ -261,14 +56,14 @@ def _load(U: NDArray, T: NDArray, largest: NDArray) -> None:
     """Transpose U into T, and find the largest entry of every row."""
     n, K = U.shape
     for j in range(K):
-        t = T[j]
+        t = row(T, j)
         for i in range(n):
             t[i] = U[i, j]
-    t = T[0]
+    t = row(T, 0)
     for i in range(n):
         largest[i] = t[i]
     for j in range(1, K):
-        t = T[j]
+        t = row(T, j)
         for i in range(n):
             largest[i] = t[i] if t[i] > largest[i] else largest[i]
 
@@ -288,16 +83,15 @@ def _loss_parts(
         m[i] = zero if largest[i] == u_y else largest[i] - u_y
         others[i] = zero
     for j in range(K):
-        t = T[j]
+        t = row(T, j)
         for i in range(n):
-            p = _exp(t[i] - largest[i])
+            p = exp(t[i] - largest[i])
             t[i] = p
             others[i] += zero if y[i] == j else p
     for i in range(n):
-        own[i] = _exp(-m[i])
+        own[i] = exp(-m[i])
 
 
-@kernel()
 def cross_entropy_into(U: NDArray, y: NDArray, e: NDArray) -> None:
     """Write the cross-entropy of every sample, e_n = logsumexp(U_n) - U_n[y_n].
 
@@ -310,51 +104,9 @@ def cross_entropy_into(U: NDArray, y: NDArray, e: NDArray) -> None:
     e : ndarray, shape (n,), dtype of U
         Losses, overwritten.
     """
-    n, K = U.shape
-    zero, one = U.dtype.type(0), U.dtype.type(1)
-    rows = min(_MOST_ROWS, max(_FEWEST_ROWS, _BUFFER // K // 16 * 16))
-    T = np.empty((K, rows), U.dtype)
-    m, others, own = np.empty(rows, U.dtype), np.empty(rows, U.dtype), np.empty(rows, U.dtype)
-    for first in range(0, n, rows):
-        # Views that start at 0: with an index first + i Numba would test for negative indices,
-        # and the loops would not vectorise.
-        block = slice(first, min(first + rows, n))
-        u, labels, losses = U[block], y[block], e[block]
-        _loss_parts(u, labels, T, m, others, own)
-        for i in range(losses.size):
-            a = others[i] if m[i] == zero else others[i] + (own[i] - one)
-            losses[i] = m[i] + _log1p(a)
+    _cross_entropy(U, y, e, U, 0)
 
 
-@kernel()
-def _gradient(U: NDArray, y: NDArray, e: NDArray, G: NDArray, squared: bool) -> None:
-    n, K = U.shape
-    zero, one, two = U.dtype.type(0), U.dtype.type(1), U.dtype.type(2)
-    rows = min(_MOST_ROWS, max(_FEWEST_ROWS, _BUFFER // K // 16 * 16))
-    T = np.empty((K, rows), U.dtype)
-    m, others, own = np.empty(rows, U.dtype), np.empty(rows, U.dtype), np.empty(rows, U.dtype)
-    for first in range(0, n, rows):
-        # Views that start at 0: with an index first + i Numba would test for negative indices,
-        # and the loops would not vectorise.
-        block = slice(first, min(first + rows, n))
-        u, labels, losses, g = U[block], y[block], e[block], G[block]
-        _loss_parts(u, labels, T, m, others, own)
-        scale = own
-        for i in range(losses.size):
-            a = others[i] if m[i] == zero else others[i] + (own[i] - one)
-            loss = m[i] + _log1p(a)
-            losses[i] = loss
-            scale[i] = (two * loss if squared else one) / (one + a)
-        for j in range(K):
-            t = T[j]
-            for i in range(losses.size):
-                t[i] = (-others[i] if labels[i] == j else t[i]) * scale[i]
-        for i in range(losses.size):
-            for j in range(K):
-                g[i, j] = T[j, i]
-
-
-@kernel()
 def cross_entropy_gradient_into(U: NDArray, y: NDArray, e: NDArray, G: NDArray) -> None:
     """Write the losses e_n and their gradients with respect to the logits, G = P - Y.
 
@@ -369,10 +121,9 @@ def cross_entropy_gradient_into(U: NDArray, y: NDArray, e: NDArray, G: NDArray) 
     G : ndarray, shape (n, K), C-contiguous, dtype of U
         Gradients, overwritten; may be U itself.
     """
-    _gradient(U, y, e, G, False)
+    _cross_entropy(U, y, e, G, 1)
 
 
-@kernel()
 def squared_cross_entropy_gradient_into(U: NDArray, y: NDArray, e: NDArray, G: NDArray) -> None:
     """Write the losses e_n and the gradients of their squares, G = 2 e_n (P - Y) row by row.
 
@@ -387,10 +138,49 @@ def squared_cross_entropy_gradient_into(U: NDArray, y: NDArray, e: NDArray, G: N
     G : ndarray, shape (n, K), C-contiguous, dtype of U
         Gradients, overwritten; may be U itself.
     """
-    _gradient(U, y, e, G, True)
+    _cross_entropy(U, y, e, G, 2)
 
 
-@kernel()
+@kernel(allocates=True)
+def _cross_entropy(U: NDArray, y: NDArray, e: NDArray, G: NDArray, of: int) -> None:
+    """Write the losses and, unless `of` is 0, the gradients of their powers `of`, 1 or 2.
+
+    One kernel for all: to compile it takes longer than many a small fit.
+    """
+    n, K = U.shape
+    one, two = U.dtype.type(1), U.dtype.type(2)
+    rows = min(_MOST_ROWS, max(_FEWEST_ROWS, _BUFFER // K // 16 * 16))
+    # Apart from each other and made here, so that the compiler knows that they do not overlap.
+    T = np.empty((K, rows), U.dtype)
+    m, others, own = np.empty(rows, U.dtype), np.empty(rows, U.dtype), np.empty(rows, U.dtype)
+    for first in range(0, n, rows):
+        # Views that start at 0: with an index first + i Numba would test for negative indices,
+        # and the loops would not vectorise.
+        last = min(first + rows, n)
+        u, labels, losses = part(U, first, last), part(y, first, last), part(e, first, last)
+        count = losses.size
+        _loss_parts(u, labels, T, m, others, own)
+        for i in range(count):
+            losses[i], own[i] = loss_and_sum(m[i], others[i], own[i])
+        if of == 0:
+            continue
+        if of == 1:
+            for i in range(count):
+                own[i] = one / own[i]
+        else:
+            for i in range(count):
+                own[i] = two * losses[i] / own[i]
+        g = part(G, first, last)
+        for j in range(K):
+            t = row(T, j)
+            for i in range(count):
+                t[i] = (-others[i] if labels[i] == j else t[i]) * own[i]
+        for i in range(count):
+            for j in range(K):
+                g[i, j] = T[j, i]
+
+
+@kernel(allocates=True)
 def softmax_into(U: NDArray, P: NDArray) -> None:
     """Write the softmax of every row, P_nj = exp(U_nj) / sum_k exp(U_nk).
 
@@ -407,22 +197,22 @@ def softmax_into(U: NDArray, P: NDArray) -> None:
     T = np.empty((K, rows), U.dtype)
     largest, total = np.empty(rows, U.dtype), np.empty(rows, U.dtype)
     for first in range(0, n, rows):
-        block = slice(first, min(first + rows, n))
-        u, probabilities = U[block], P[block]
+        last = min(first + rows, n)
+        u, probabilities = part(U, first, last), part(P, first, last)
         _load(u, T, largest)
         count = u.shape[0]
         for i in range(count):
             total[i] = zero
         for j in range(K):
-            t = T[j]
+            t = row(T, j)
             for i in range(count):
-                p = _exp(t[i] - largest[i])
+                p = exp(t[i] - largest[i])
                 t[i] = p
                 total[i] += p
         for i in range(count):
             total[i] = one / total[i]
         for j in range(K):
-            t = T[j]
+            t = row(T, j)
             for i in range(count):
                 t[i] *= total[i]
         for i in range(count):
