@@ -28,6 +28,12 @@ CALLER = (
     "from lysep_fast.kernels._jit import kernel\nfrom .callee import step\n"
     "@kernel()\ndef twice(x): return 2.0 * step(x)\n"
 )
+# The kernels without the rest of the package, which takes as long to import as Numba.
+ALONE = f"""
+import sys, types
+sys.modules["lysep_fast"] = types.ModuleType("lysep_fast")
+sys.modules["lysep_fast"].__path__ = [{str(ROOT / "lysep_fast")!r}]
+"""
 # Prints the result, the kernels compiled and loaded, and the warnings.
 RUN = """
 import sys, warnings
@@ -58,7 +64,7 @@ def tiny(tmp_path):
     return package
 
 
-def start(site, cache, before="", between="pass", **environment):
+def start(site, cache, before=ALONE, between="pass", **environment):
     """Begin a process that runs the caller."""
     variables = os.environ | {"PYTHONPATH": os.pathsep.join((str(site), str(ROOT)))}
     variables |= {"NUMBA_CACHE_DIR": str(cache), "PYTHONDONTWRITEBYTECODE": "1"} | environment
@@ -121,7 +127,9 @@ DAMAGE = {
 
 
 # One process for all damages, since to start one takes longer than the rest.
-DAMAGED = """
+DAMAGED = (
+    ALONE
+    + """
 import importlib, pathlib, sys, warnings
 from numba import config
 from lysep_fast.kernels import _cache
@@ -137,6 +145,7 @@ for folder in sorted(pathlib.Path(sys.argv[1]).iterdir()):
     compiled = sum(tiny.caller.twice.stats.cache_misses.values())
     print(folder.name, result, compiled, [f"{w.category.__name__}: {w.message}" for w in caught])
 """
+)
 
 
 def test_damaged_files_are_compiled_anew(tiny, tmp_path):
@@ -165,7 +174,7 @@ def test_damaged_files_are_compiled_anew(tiny, tmp_path):
 def test_an_intact_file_that_does_not_unpickle(tiny, tmp_path):
     cache = tmp_path / "cache"
     before = (
-        "from lysep_fast.kernels import _cache\n"
+        f"{ALONE}from lysep_fast.kernels import _cache\n"
         "_cache.dumps = lambda what: b'not a pickle'"
     )  # fmt: skip
     assert run(tiny, cache, before=before)[0] == (4.0, 2, 0, 0)
@@ -216,7 +225,7 @@ def test_a_full_disk_warns_once_and_leaves_nothing_behind(tiny, tmp_path, call):
 def test_nowhere_to_write_is_silent(tiny, tmp_path):
     nowhere = {"HOME": "/dev/null", "XDG_CACHE_HOME": ""}
     before = (
-        "import tempfile\n"
+        f"{ALONE}import tempfile\n"
         "def refuse(*arguments, **options): raise PermissionError(13, 'Read-only')\n"
         "tempfile.TemporaryFile = refuse"
     )
@@ -231,7 +240,7 @@ def test_from_a_zip_file_without_a_home(tiny, tmp_path):
         for folder in (tiny, ROOT / "lysep_fast"):
             for path in folder.rglob("*.py"):
                 target.write(path, path.relative_to(folder.parent))
-    alone = {"PYTHONPATH": str(archive), "HOME": "/dev/null", "XDG_CACHE_HOME": ""}
+    alone = {"PYTHONPATH": str(archive), "HOME": "/dev/null", "XDG_CACHE_HOME": "", "before": ""}
     empty = finish(start(archive, "", **alone))
     assert empty[0] == (4.0, 2, 0, 0)
     # With a place for it the cache works for sources in a zip file, too.
