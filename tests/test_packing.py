@@ -6,7 +6,7 @@ import numpy as np
 
 from lysep_fast.layers.dense import Dense
 from lysep_fast.network import Network
-from lysep_fast.network.parameters import Packing, Parameters, dense_shapes
+from lysep_fast.network.parameters import Packing, Parameters, dense_shapes, parameter_shapes
 from lysep_fast.pde.hidden import Hidden
 
 
@@ -40,10 +40,9 @@ def test_hidden_layers_keep_weights_and_biases_one_after_the_other():
 def test_the_matrices_of_a_network_are_another_order_of_the_same_packing():
     network = Network.dense((2, 3, 4), "tanh")
     assert all(isinstance(layer, Dense) for layer in network.layers)
-    packing = Packing([(m, k + 1) for m, k in (layer.weight_shape for layer in network.layers)])
-    theta = np.arange(float(Parameters.size(network)))
-    assert packing.size == len(theta)
+    packing = Packing(parameter_shapes(network))
+    theta = np.arange(float(packing.size))
     for view, layer in zip(
-        packing.views(theta), Parameters(network, theta).layers[1:], strict=True
+        packing.views(theta), Parameters(theta, parameter_shapes(network)).layers[1:], strict=True
     ):
         np.testing.assert_array_equal(view, layer)
