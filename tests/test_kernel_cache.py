@@ -20,7 +20,11 @@ import lysep_fast
 from lysep_fast.kernels import _cache
 from lysep_fast.kernels._jit import JIT_ENABLED, kernel
 
-pytestmark = pytest.mark.skipif(not JIT_ENABLED, reason="nothing is compiled")
+# Some forty processes: a minute and more where the machine is busy.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not JIT_ENABLED, reason="nothing is compiled"),
+]
 
 ROOT = Path(lysep_fast.__file__).resolve().parents[1]
 CALLEE = "from lysep_fast.kernels._jit import kernel\n@kernel()\ndef step(x): return x + {}\n"
