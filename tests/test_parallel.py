@@ -241,8 +241,8 @@ def test_a_team_takes_all_cpus_by_default():
 )
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_training_is_bit_identical_for_any_number_of_threads(options, dtype):
-    # Blocks have at least 64 rows: three or eleven of them here, the last one shorter.
-    n, width, sweeps = (667, 12, 6) if JIT_ENABLED else (150, 2, 1)
+    # Blocks have at least 64 rows or so: four or eight of them here, the last one shorter.
+    n, width, sweeps = (667, 12, 6) if JIT_ENABLED else (257, 2, 1)
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, (n, 2)).astype(dtype)
     y = (np.sum(X**2, axis=1) < 0.6).astype(int)
