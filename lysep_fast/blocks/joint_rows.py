@@ -14,11 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..kernels.auxiliaries import row_sums_of_squares
-from ..kernels.joint import add_inner_rows, inject_rows, rank_one_rows
+from ..kernels.joint import add_inner_rows, rank_one_rows
 from ..layers.seen import Seen
 from ..network import Network
-from ..network.walk import Walk
-from ..objective import TrainingProblem
+from ..objective import AuxiliaryWalk, TrainingProblem
 from ..threads.team import Workspace
 from .rank_one import back_propagate, gauss_newton_step, inverse_weights
 
@@ -237,11 +236,10 @@ class JointRows:
         return accepted
 
 
-class _JointWalk(Walk):
-    """A walk whose outputs, with residuals R injected if there are any, stay under a name."""
+class _JointWalk(AuxiliaryWalk):
+    """A walk with residuals injected whose outputs stay under a name, not in the state."""
 
     name: str
-    R: Sequence[np.ndarray] | None
     Z: list[np.ndarray]
 
     def outputs(self, l: int, seen: Seen) -> np.ndarray:
@@ -250,12 +248,6 @@ class _JointWalk(Walk):
             return self.ws.array(f"{self.name} U", shape, seen.dtype)
         self.Z.append(self.ws.array(f"{self.name} Z {l}", shape, seen.dtype))
         return self.Z[l]
-
-    def shift(self, l: int, Z: np.ndarray) -> None:
-        if self.R is None or l == self.network.depth:
-            super().shift(l, Z)
-        else:
-            inject_rows(Z, self.b[l], self.R[l])
 
     def features(self, l: int, Z: np.ndarray) -> np.ndarray:
         return self.network.feature(l, Z, self.ws, f"{self.name} S")
