@@ -28,6 +28,7 @@ from .network import Network
 from .network.walk import Walk
 from .passes.full import Batch
 from .samples.kinds import Samples
+from .samples.scaling import Scaling
 from .state import State
 from .threads.team import Team, Workspace
 
@@ -213,6 +214,8 @@ class TrainingProblem:
         Source of randomness for solvers that draw samples; default a fixed seed.
     has_validation : bool
         Whether held-out samples judge the iterates.
+    scaling : Scaling, optional
+        What was done to the columns of the inputs.
     """
 
     def __init__(
@@ -226,6 +229,7 @@ class TrainingProblem:
         alpha: float = 0.0,
         rng: np.random.Generator | None = None,
         has_validation: bool = False,
+        scaling: Scaling | None = None,
     ) -> None:
         self.network = network
         self.loss = loss
@@ -237,7 +241,7 @@ class TrainingProblem:
         self.objective = Objective(network, len(samples), norm, self.alpha, mean_weight, *bound)
         self.batch = Batch.make(samples, loss, network)
         self.blocks = self.batch.blocks
-        self.has_validation = has_validation
+        self.has_validation, self.scaling = has_validation, scaling
         self.rng = np.random.default_rng(0) if rng is None else rng
         # The Gram matrix of the input (weighted by c_n) never changes; the weight block of layer 1
         # keeps it here.
@@ -247,6 +251,25 @@ class TrainingProblem:
     def n_samples(self) -> int:
         """Number of training samples."""
         return len(self.samples)
+
+    def restore(
+        self, W: list[np.ndarray], b: list[np.ndarray], *, moves: bool = False
+    ) -> None:
+        """Fold (in place) what was done to inputs and targets into the first and last layer.
+
+        With ``moves=True`` the arrays are differences of weights and of biases.
+        """
+        if self.scaling is not None:
+            self.scaling.restore(W[1], b[1])
+        self.loss.restore(W, b, moves=moves)
+
+    def prepare(
+        self, W: list[np.ndarray], b: list[np.ndarray], *, moves: bool = False
+    ) -> None:
+        """Take out (in place) what `restore` folds into the layers."""
+        if self.scaling is not None:
+            self.scaling.prepare(W[1], b[1])
+        self.loss.prepare(W, b, moves=moves)
 
     def subset(self, index: np.ndarray) -> TrainingProblem:
         """Return the problem of some of the samples, which are copied."""

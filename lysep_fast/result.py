@@ -19,7 +19,7 @@ from .samples.images import rows_like
 from .samples.kinds import as_samples
 from .threads.blocks import sample_blocks
 from .threads.team import Team, Workspace
-from .validation import check_inputs
+from .validation import check_inputs, difference_limit
 
 __all__ = ["HistoryRow", "Result", "Status"]
 
@@ -209,7 +209,7 @@ class Result:
         shape = self.network.layer(1).input_shape
         if len(shape) == 3:
             X = rows_like(X, shape)
-        X = check_inputs(X, n_features=d, dtype=self.W[1].dtype)
+        X = check_inputs(X, n_features=d, dtype=self.W[1].dtype, limit=difference_limit)
         samples, out = as_samples(X), np.empty((len(X), K), X.dtype)
 
         def task(rows: slice, ws: Workspace) -> None:
@@ -218,7 +218,7 @@ class Result:
 
         with Team(self.n_threads) as team:
             team.map(task, sample_blocks(len(X), max(self.network.widths[1:]), X.itemsize))
-        return out
+        return _finite(out, X)
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Return class probabilities, shape (n, K); see `decision_function`."""
@@ -261,3 +261,16 @@ class Result:
                 f"network needs {shapes} and one bias per row"
             )
         return W, b
+
+
+def _finite(outputs: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """Return the outputs, or raise where X is so large that they overflow."""
+    bad = ~np.isfinite(outputs).all(axis=1)
+    if np.any(bad):
+        row = int(np.argmax(bad))
+        column = int(np.argmax(np.abs(X[row])))
+        raise ValueError(
+            f"the outputs for row {row} of X overflow {outputs.dtype}: column {column} has "
+            f"{X[row, column]:.1e} there; give inputs of the size of those in training"
+        )
+    return outputs

@@ -14,9 +14,10 @@ from .objective import TrainingProblem
 from .passes.full import Batch
 from .passes.normalise import initial_weights
 from .result import Result, Status
+from .samples.scaling import Scaling
 from .settings.data import Data
 from .settings.train import Settings
-from .solvers import Solver, choose_init
+from .solvers import OnlineMiniBatch, Solver, choose_init
 from .solvers.training import Callback, NetworkTraining
 from .threads.team import Team
 
@@ -40,6 +41,7 @@ def train(
     weights: str = "frobenius",
     output_bias: bool | None = None,
     init: str | Result | None = None,
+    standardise: bool | None = None,
     alpha: float = 0.0,
     sample_weight: Any = None,
     label_smoothing: float | None = None,
@@ -48,7 +50,7 @@ def train(
     early_stopping: bool = False,
     validation_fraction: float = 0.1,
     n_classes: int | None = None,
-    target_unit: float | None = None,
+    target_unit: float | Sequence[float] | None = None,
     max_iter: int = 200,
     tol: float = 1e-4,
     n_iter_no_change: int = 10,
@@ -76,9 +78,9 @@ def train(
         Class indices ``0..K-1``, or the targets of a regression.
     loss : {"cross-entropy", "squared-error"}, default "cross-entropy"
         ``"squared-error"`` is regression: the mean over the samples of ``|U_n - y_n|^2``, summed
-        over the outputs (their scales count; twice the loss of scikit-learn's MLPRegressor).
-        Targets are standardised inside, so their unit does not matter, and the history is in
-        their units.
+        over the outputs (twice the loss of scikit-learn's MLPRegressor).  Every output is
+        standardised inside, so that units do not matter; the history is in those of the targets,
+        for several outputs in the root of their mean variance.
     hidden_layer_sizes : int or sequence of int, default (100,)
         Widths of the fully connected hidden layers; empty for a linear model.
     activation : str, default "tanh"
@@ -112,6 +114,12 @@ def train(
         hidden neuron scaled and shifted over the data) or ``"normalised-small"`` (the same,
         closer to a linear network) for the others.  A `Result` of a network of the same
         architecture trains on from its weights, which are copied; the solver starts afresh.
+    standardise : bool, optional
+        Whether training sees every column of X with mean 0 and about unit spread, so that its
+        unit and its offset do not matter (see `lysep_fast.samples.scaling`); afterwards that is
+        part of the first layer, which takes X as it is.  A column that does not vary has no
+        influence.  Default True for fully connected networks; a convolution, which has one
+        kernel for all its pixels, sees them as they are.
     alpha : float, default 0.0
         Weight decay: ``alpha/2 sum_l ||W_l||^2`` is added to the mean cross-entropy, for
         ``"alternating"`` to F.  The history reports F without it; ``F + penalty`` never rises,
@@ -134,9 +142,9 @@ def train(
         See `early_stopping`.
     n_classes : int, optional
         Number of classes K, of which y may lack some; default ``max(y) + 1``.
-    target_unit : float, optional
-        For numbers: unit in which a regression sees its targets; default the root of their mean
-        variance.  Give it when y is a small part of the data.
+    target_unit : float or sequence of float, optional
+        For numbers: unit in which a regression sees its targets, one for all outputs or one for
+        each; default the standard deviation of each.  Give it when y is a small part of the data.
     max_iter : int, default 200
         Largest number of sweeps.
     tol : float, default 1e-4
@@ -214,7 +222,7 @@ def _fit(X: Any, y: Any, sample_weight: Any, settings: Settings) -> Result:
             verbose=settings.verbose,
             checkpoints=checkpoints,
         )
-        problem.loss.restore(result.W, result.b)
+        problem.restore(result.W, result.b)
     if not np.all(np.isfinite(result.W[-1])) or not np.all(np.isfinite(result.b[-1])):
         raise ValueError(
             f"y is too large beside X: the output weights overflow {result.W[-1].dtype}; divide y "
@@ -228,13 +236,21 @@ def _set_up(
 ) -> tuple[TrainingProblem, Result, Batch | None]:
     """Return the problem, the result with the initial weights, and the held-out samples."""
     samples, loss, network = data.samples, data.targets.loss, _network(data, settings)
-    validation = None
+    validation = scaling = None
+    if settings.standardise:
+        moments = samples.moments(team, loss.sample_weight)
+        if isinstance(solver, OnlineMiniBatch):
+            moments = solver.with_former(moments)
+        scaling = Scaling.of(moments, samples.dtype)
+        samples = samples.scaled(scaling)
     if settings.early_stopping:
         kept, held_out = data.targets.hold_out(settings.validation_fraction, rng)
         validation = Batch.make(samples.take(held_out), loss.take(held_out), network)
         samples, loss = samples.take(kept), loss.take(kept)
     if isinstance(settings.init, Result):
         W, b = settings.init.copy_weights(network, samples.dtype)
+        if scaling is not None:
+            scaling.prepare(W[1], b[1])
         loss.prepare(W, b)
     else:
         init = settings.init or choose_init(solver, samples.n_features, settings.loss)
@@ -248,6 +264,7 @@ def _set_up(
         alpha=settings.alpha,
         rng=rng,
         has_validation=settings.early_stopping,
+        scaling=scaling,
     )
     flat, n_threads = data.targets.flat, settings.n_threads
     result = Result(network, W, b, n_threads=n_threads, loss=settings.loss, flat=flat)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,28 @@ __all__ = [
     "check_threads",
     "check_weights",
     "check_widths",
+    "difference_limit",
     "size_limit",
 ]
 
 
+def size_limit(dtype: Any) -> float:
+    """Return the size of numbers up to which sums of squares and products do not overflow."""
+    return float(np.finfo(dtype).max) ** 0.4
+
+
+def difference_limit(dtype: Any) -> float:
+    """Return the size of numbers up to which sums and differences of two do not overflow."""
+    return float(np.finfo(dtype).max) / 4.0
+
+
 def check_inputs(
-    X: Any, *, n_features: int | None = None, dtype: Any = None, name: str = "X"
+    X: Any,
+    *,
+    n_features: int | None = None,
+    dtype: Any = None,
+    name: str = "X",
+    limit: Callable[[Any], float] = size_limit,
 ) -> np.ndarray:
     """Return X as a C-contiguous float matrix; the caller's array is never changed.
 
@@ -44,12 +60,14 @@ def check_inputs(
         Required dtype of the result.
     name : str
         Name of the argument in messages.
+    limit : callable
+        Returns the largest size of numbers of a dtype.
 
     Raises
     ------
     ValueError
         If X is not two-dimensional, is empty, has the wrong number of columns, holds NaN or
-        infinity, or numbers so large that their squares overflow.
+        infinity, or numbers above the limit.
     TypeError
         If X is not real and numeric.
     """
@@ -86,7 +104,7 @@ def check_inputs(
             f"{name} must be finite, got {array[row, column]} in row {row}, column {column}; "
             "remove or impute such values"
         )
-    _check_size(largest, dtype, name)
+    _check_size(largest, dtype, name, limit(dtype))
     return array
 
 
@@ -98,14 +116,8 @@ def _array(value: Any, wanted: str) -> np.ndarray:
         raise ValueError(f"{wanted}; its rows differ: {error}") from None
 
 
-def size_limit(dtype: Any) -> float:
-    """Return the size of numbers up to which sums of squares and products do not overflow."""
-    return float(np.finfo(dtype).max) ** 0.4
-
-
-def _check_size(largest: float, dtype: Any, name: str) -> None:
-    """Raise where sums of squares, or products with weights, might overflow."""
-    limit = size_limit(dtype)
+def _check_size(largest: float, dtype: Any, name: str, limit: float) -> None:
+    """Raise above the limit."""
     if largest > limit:
         raise ValueError(
             f"{name} must be below {limit:.1e} in size for {np.dtype(dtype)}, got {largest:.1e}; "
@@ -196,7 +208,7 @@ def check_targets(T: Any, n_samples: int, dtype: Any) -> np.ndarray:
         raise ValueError(
             f"X and y must have the same length, got {n_samples} samples and {len(array)} targets"
         )
-    _check_size(float(np.max(np.abs(array))), dtype, "y")
+    _check_size(float(np.max(np.abs(array))), dtype, "y", size_limit(dtype))
     return array
 
 

@@ -57,6 +57,7 @@ class LySepConvClassifier(NetworkClassifier):
         weights: str = "frobenius",
         output_bias: bool = False,
         init: str | None = None,
+        standardise: bool | None = None,
         alpha: float = 0.0,
         label_smoothing: float | None = None,
         class_weight: Any = None,

@@ -37,6 +37,7 @@ class LySepClassifier(NetworkClassifier):
         weights: str = "frobenius",
         output_bias: bool = False,
         init: str | None = None,
+        standardise: bool | None = None,
         alpha: float = 0.0,
         batch_size: int | None = None,
         label_smoothing: float | None = None,

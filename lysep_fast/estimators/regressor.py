@@ -27,8 +27,8 @@ _LOSS = SquaredError.name
 class LySepRegressor(RegressorMixin, NetworkEstimator):
     """Neural network regressor trained by layer separation, for one or several outputs.
 
-    The mean squared error, summed over the outputs, is minimised; scale outputs to about one
-    spread where all of them matter alike.
+    The mean squared error, summed over the outputs, is minimised, every output in units of its
+    standard deviation.
 
     Parameters
     ----------
@@ -39,7 +39,8 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
     ----------
     loss_curve_ : list of float
         Mean squared error of the true network on the training data after every sweep, summed over
-        the outputs: with one output twice that of scikit-learn's MLPRegressor.
+        the outputs: with one output twice that of scikit-learn's MLPRegressor, with several in
+        the root of their mean variance.
     validation_loss_curve_ : list of float
         The same of the held-out samples after every sweep; NaN without early stopping.
     validation_scores_ : list of float
@@ -67,6 +68,7 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
         weights: str = "frobenius",
         output_bias: bool = True,
         init: str | None = None,
+        standardise: bool | None = None,
         alpha: float = 0.0,
         batch_size: int | None = None,
         early_stopping: bool = False,
@@ -126,16 +128,16 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
         self._train(X, y, sample_weight, former, partial=True, loss=_LOSS, target_unit=unit)
         return self
 
-    def _unit(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> float | None:
-        """Return the spread of all targets so far, with these; None if they are all the same."""
+    def _unit(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> np.ndarray:
+        """Return the spreads of all targets so far, with these; 1 for those that do not vary."""
         T = check_targets(y, len(X), X.dtype)
         # The weighted variance of equal targets is what rounding leaves, of either sign; its
         # root, which the scaler takes, is not used here.
         with np.errstate(invalid="ignore"):
             self._spread.partial_fit(T, None, check_weights(sample_weight, X))
         rounding = 10.0 * np.finfo(np.float64).eps * self._spread.mean_**2
-        variance = np.where(self._spread.var_ > rounding, self._spread.var_, 0.0)
-        return float(np.sqrt(np.mean(variance))) or None
+        variance = np.where(self._spread.var_ > rounding, self._spread.var_, 1.0)
+        return np.asarray(np.sqrt(variance))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the predictions, in the shape of the targets: (n,) or (n, K)."""

@@ -42,7 +42,7 @@ class SquaredError(Loss):
 
     def __init__(self, T: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
         super().__init__(T, T.shape[1], sample_weight)
-        self.mean = np.zeros(T.shape[1])
+        self.mean, self.units = np.zeros(T.shape[1]), np.ones(T.shape[1])
         self._variance: float | None = None
 
     @classmethod
@@ -53,12 +53,13 @@ class SquaredError(Loss):
         dtype: Any,
         *,
         centre: bool,
-        unit: float | None = None,
+        unit: np.ndarray | None = None,
     ) -> SquaredError:
-        """Return the loss of targets of mean 0 and mean variance 1 over the outputs.
+        """Return the loss of targets of which every output has mean 0 and variance 1.
 
-        All outputs have one `unit`: then F, its weights ``w_l`` and the loss are those of the
-        targets as given, divided by ``unit^2``.  Constant targets are only centred.
+        So no output matters more because of its unit.  Sums over the outputs are reported in the
+        root of the mean square of their units: with one output, in those of the targets.
+        Constant targets are only centred.
 
         Parameters
         ----------
@@ -70,49 +71,52 @@ class SquaredError(Loss):
             That of the inputs.
         centre : bool
             Whether the output layer has a bias, which takes up the mean.
-        unit : float, optional
-            The unit, if it is known.
+        unit : ndarray of float64, shape (K,) or (), optional
+            The units of the outputs, or of all of them, if they are known.
 
         Raises
         ------
         ValueError
-            If a target is so many units away that the squares of residuals would overflow.
+            If a target is so many units away that the squares of residuals would overflow, or
+            there are not as many units as outputs.
         """
         mean = _mean(T, sample_weight)
         away = T - mean
-        present = slice(None) if sample_weight is None else sample_weight > 0.0
-        size = float(np.max(np.abs(away[present])))
-        # Less than that is the rounding of the mean.
-        varies = size > 8.0 * np.finfo(np.float64).eps * float(np.max(np.abs(T[present])))
-        if unit is None and varies:
-            weight = None if sample_weight is None else sample_weight[present]
-            squares = _mean(np.square(away[present] / size), weight)
-            unit = size * float(np.sqrt(np.mean(squares)))
-        unit = unit or 1.0
+        units, varies = _deviations(T, away, sample_weight)
+        if unit is not None:
+            if np.ndim(unit) and np.shape(unit) != units.shape:
+                raise ValueError(
+                    f"target_unit must be one number or one for each of the {len(units)} outputs, "
+                    f"got the shape {np.shape(unit)}"
+                )
+            units[:], varies[:] = unit, True
         with np.errstate(over="ignore"):
-            scaled = (away if centre else T) / unit
-        _limit_distance(scaled, sample_weight, unit, np.dtype(dtype))
+            scaled = (away if centre else T) / units
+        _limit_distance(scaled, sample_weight, units, np.dtype(dtype))
         loss = cls(np.ascontiguousarray(scaled, dtype), sample_weight)
-        loss.unit = unit
+        loss.units = units
+        if np.any(varies):
+            largest = float(np.max(units[varies]))
+            loss.unit = largest * float(np.sqrt(np.mean(np.square(units[varies] / largest))))
         if centre:
             loss.mean = mean
         return loss
 
-    def restore(self, W: list[np.ndarray], b: list[np.ndarray]) -> None:
-        """Fold unit and mean into the output layer (in place), which is exact."""
-        W[-1] *= W[-1].dtype.type(self.unit)
-        b[-1][:] = self.unit * b[-1].astype(np.float64) + self.mean
+    def restore(self, W: list[np.ndarray], b: list[np.ndarray], *, moves: bool = False) -> None:
+        """Fold units and means into the output layer (in place), which is exact."""
+        W[-1][:] = self.units[:, None] * W[-1]
+        b[-1][:] = self.units * b[-1].astype(np.float64) + (0.0 if moves else self.mean)
 
-    def prepare(self, W: list[np.ndarray], b: list[np.ndarray]) -> None:
-        """Take unit and mean out of the output layer (in place), up to rounding errors."""
-        W[-1] /= W[-1].dtype.type(self.unit)
-        b[-1][:] = (b[-1].astype(np.float64) - self.mean) / self.unit
+    def prepare(self, W: list[np.ndarray], b: list[np.ndarray], *, moves: bool = False) -> None:
+        """Take units and means out of the output layer (in place), up to rounding errors."""
+        W[-1][:] = W[-1] / self.units[:, None]
+        b[-1][:] = (b[-1].astype(np.float64) - (0.0 if moves else self.mean)) / self.units
 
     def take(self, rows: Any) -> SquaredError:
         """Return the loss of a subset of the samples, given by a slice or by indices."""
         weight = None if self.sample_weight is None else self.sample_weight[rows]
         part = SquaredError(self.y[rows], weight)
-        part.unit, part.mean = self.unit, self.mean
+        part.unit, part.units, part.mean = self.unit, self.units, self.mean
         return part
 
     @property
@@ -210,7 +214,7 @@ class SquaredError(Loss):
         return total, total
 
     def score(self, loss: float, hits: float) -> float:
-        """Return the coefficient of determination over all outputs, NaN for constant targets."""
+        """Return the mean coefficient of determination, NaN if all targets are constant."""
         return 1.0 - loss / self.variance if self.variance > 0.0 else float("nan")
 
 
@@ -222,6 +226,20 @@ def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     return np.asarray(ALONE.total(values * c[:, None]) / ALONE.total(c))
 
 
+def _deviations(
+    T: np.ndarray, away: np.ndarray, sample_weight: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the standard deviations of the outputs, 1 where they do not vary, and which do."""
+    present = slice(None) if sample_weight is None else sample_weight > 0.0
+    size = np.max(np.abs(away[present]), axis=0)
+    # Less than that is the rounding of the mean.
+    varies = size > 8.0 * np.finfo(np.float64).eps * np.max(np.abs(T[present]), axis=0)
+    size = np.where(varies, size, 1.0)
+    weight = None if sample_weight is None else sample_weight[present]
+    root = np.sqrt(_mean(np.square(away[present] / size), weight))
+    return np.where(varies, size * root, 1.0), varies
+
+
 def _row_squares(G: np.ndarray) -> np.ndarray:
     """Return the squared lengths of the rows in float64."""
     out = np.empty(len(G))
@@ -230,9 +248,9 @@ def _row_squares(G: np.ndarray) -> np.ndarray:
 
 
 def _limit_distance(
-    scaled: np.ndarray, sample_weight: np.ndarray | None, unit: float, dtype: np.dtype[Any]
+    scaled: np.ndarray, sample_weight: np.ndarray | None, units: np.ndarray, dtype: np.dtype[Any]
 ) -> None:
-    """Raise where a target in the unit is too large for sums of squares, or is 0 (in place).
+    """Raise where a target in its unit is too large for sums of squares, or is 0 (in place).
 
     It is 0 where the sample has no weight: what it is does not matter there.
     """
@@ -242,8 +260,9 @@ def _limit_distance(
         far &= sample_weight > 0.0
     if np.any(far):
         row = int(np.argmax(far))
+        output = int(np.argmax(np.abs(scaled[row])))
         raise ValueError(
-            f"y[{row}] is {np.max(np.abs(scaled[row])):.1e} units of {unit:.1e} away, the unit of "
-            f"the other targets, too many for {dtype}; leave such samples out, give them "
+            f"y[{row}] is {abs(scaled[row, output]):.1e} units of {units[output]:.1e} away, the "
+            f"unit of the other targets, too many for {dtype}; leave such samples out, give them "
             "sample_weight 0, or set target_unit"
         )

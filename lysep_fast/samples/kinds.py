@@ -14,6 +14,7 @@ from ..kernels.batch import gather_into
 from ..layers.seen import Seen
 from ..threads.blocks import sample_blocks
 from ..threads.team import Team, Workspace
+from .scaling import Moments, Scaling
 
 __all__ = ["ArraySamples", "MappedSamples", "Samples", "as_samples"]
 
@@ -62,10 +63,12 @@ class Samples:
         else:
             gather_into(self.X, index, out, one)
 
-    def moments(
-        self, team: Team, weight: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return means and standard deviations of the columns, in float64, shape (d,) each.
+    def scaled(self, scaling: Scaling) -> Samples:
+        """Return the samples with their columns scaled."""
+        raise NotImplementedError
+
+    def moments(self, team: Team, weight: np.ndarray | None = None) -> Moments:
+        """Return the moments of the columns.
 
         Parameters
         ----------
@@ -74,24 +77,36 @@ class Samples:
         weight : ndarray, shape (n,), optional
             Weights ``c_n`` of the samples; None means 1.
         """
-        blocks = sample_blocks(len(self), self.n_features, self.dtype.itemsize)
+        blocks = sample_blocks(len(self), self.n_features, 8)
 
         def share(rows: slice) -> np.ndarray:
-            return np.ones(rows.stop - rows.start) if weight is None else weight[rows]
+            count = rows.stop - rows.start
+            return np.ones(count) if weight is None else weight[rows].astype(np.float64)
+
+        def sizes(rows: slice, ws: Workspace) -> np.ndarray:
+            sizes = np.abs(self.rows(rows, ws)[share(rows) > 0.0])
+            return np.max(sizes, axis=0, initial=0.0).astype(np.float64)
+
+        size = team.reduce(sizes, blocks, np.maximum)
+        unit = np.ldexp(1.0, np.frexp(np.where(size > 0.0, size, 1.0))[1] - 1)
 
         def sums(rows: slice, ws: Workspace) -> tuple[np.ndarray, float]:
-            c = share(rows).astype(np.float64)
-            return c @ self.rows(rows, ws), float(np.sum(c))
+            c = share(rows)
+            return c @ (self.rows(rows, ws) / unit), float(np.sum(c))
 
         total, count = team.sum(sums, blocks)
-        mean = total / count
+        mean = (unit * (total / count)).astype(self.dtype).astype(np.float64)
 
-        # Squares of what is left of the mean: those of the columns themselves would cancel.
-        def squares(rows: slice, ws: Workspace) -> tuple[np.ndarray]:
-            return (share(rows) @ np.square(self.rows(rows, ws) - mean),)
+        # Powers of what is left of the mean: those of the columns themselves would cancel.
+        def powers(rows: slice, ws: Workspace) -> tuple[np.ndarray, np.ndarray]:
+            c, X = share(rows), self.rows(rows, ws)
+            D = np.subtract(X, mean, out=ws.array("differences", X.shape, np.float64))
+            D /= unit
+            second = c @ np.square(D, out=D)
+            return second, c @ np.square(D, out=D)
 
-        (square,) = team.sum(squares, blocks)
-        return mean, np.sqrt(square / count)
+        second, fourth = team.sum(powers, blocks)
+        return Moments(count, mean, unit, second / count, fourth / count)
 
     def largest(self) -> float:
         """Return the largest absolute value."""
@@ -109,6 +124,10 @@ class ArraySamples(Samples):
         """Return copies of some of the samples."""
         return ArraySamples(np.ascontiguousarray(self.X[index]))
 
+    def scaled(self, scaling: Scaling) -> ArraySamples:
+        """Return a scaled copy."""
+        return ArraySamples(scaling.apply(self.X, np.empty_like(self.X)))
+
 
 class MappedSamples(Samples):
     """Inputs in a memory-mapped file, of which a block at a time comes into memory.
@@ -119,11 +138,18 @@ class MappedSamples(Samples):
         The map, C-contiguous.
     index : ndarray of int, shape (n,), optional
         Which of its rows are the samples; default all of them.
+    scaling : Scaling, optional
+        What is done to the columns of rows on their way into memory.
     """
 
-    def __init__(self, X: np.ndarray, index: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        X: np.ndarray,
+        index: np.ndarray | None = None,
+        scaling: Scaling | None = None,
+    ) -> None:
         super().__init__(X)
-        self.index = index
+        self.index, self.scaling = index, scaling
 
     def __len__(self) -> int:
         return len(self.X) if self.index is None else len(self.index)
@@ -131,22 +157,36 @@ class MappedSamples(Samples):
     def rows(self, rows: slice | np.ndarray, ws: Workspace) -> np.ndarray:
         """Return some rows: a view of the map where they lie together, else workspace memory."""
         if self.index is None and isinstance(rows, slice):
-            return self.X[rows]
+            found = self.X[rows]
+            if self.scaling is None:
+                return found
+            return self.scaling.apply(found, ws.array("rows of the map", found.shape, self.dtype))
         chosen = self._places(rows)
         out = ws.array("rows of the map", (len(chosen), self.X.shape[1]), self.dtype)
-        return np.take(self.X, chosen, axis=0, out=out, mode="clip")
+        np.take(self.X, chosen, axis=0, out=out, mode="clip")
+        return out if self.scaling is None else self.scaling.apply(out, out)
 
     def take(self, index: np.ndarray) -> MappedSamples:
         """Return some of the samples; they stay where they are, in the file."""
-        return MappedSamples(self.X, self._places(index))
+        return MappedSamples(self.X, self._places(index), self.scaling)
+
+    def scaled(self, scaling: Scaling) -> MappedSamples:
+        """Return the samples with rows that are scaled whenever they come into memory."""
+        return MappedSamples(self.X, self.index, scaling)
 
     def gather(self, index: np.ndarray, out: np.ndarray, one: float | None) -> None:
         """Write the rows of the indices to `out`, and `one` to its last column unless None."""
         super().gather(self._places(index), out, one)
+        if self.scaling is not None:
+            inputs = out[:, : self.X.shape[1]]
+            self.scaling.apply(inputs, inputs)
 
     def largest(self) -> float:
         """Return the largest absolute value in the file, of samples that were not taken too."""
-        return super().largest()
+        if self.scaling is None:
+            return super().largest()
+        ends = np.stack([self.X.min(axis=0), self.X.max(axis=0)])
+        return float(np.max(np.abs(self.scaling.apply(ends, ends))))
 
     def _places(self, rows: slice | np.ndarray) -> np.ndarray:
         """Return the rows of the file that are these samples."""

@@ -11,7 +11,7 @@ from ..checkpoint import digest
 from ..losses.targets import Targets
 from ..samples.images import image_rows
 from ..samples.kinds import Samples, as_samples
-from ..validation import check_inputs
+from ..validation import check_inputs, difference_limit, size_limit
 from .train import Settings
 
 __all__ = ["Data"]
@@ -41,7 +41,8 @@ class Data:
         shape = None
         if settings.conv_channels:
             X, shape = image_rows(X, settings.image_shape)
-        X = check_inputs(X)
+        # Standardising takes sizes away: what is left over is that numbers have a difference.
+        X = check_inputs(X, limit=difference_limit if settings.standardise else size_limit)
         targets = Targets.check(
             settings.loss,
             y,
@@ -57,7 +58,8 @@ class Data:
     def compared(self) -> dict[str, Any]:
         """Return what has to be the same in a run that goes on from a checkpoint."""
         loss = self.targets.loss
-        given = [np.array(loss.unit), getattr(loss, "mean", None)]  # what standardising took away
+        # What standardising took away.
+        given = [np.array(loss.unit), getattr(loss, "mean", None), getattr(loss, "units", None)]
         return {
             "X": digest(self.samples.X),
             "y": digest(loss.y, *given),

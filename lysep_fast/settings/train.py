@@ -50,6 +50,7 @@ class Settings(RunSettings):
     weights: str = "frobenius"
     output_bias: bool = NOT_GIVEN
     init: str | Result | None = field(default=None, metadata=compared_as(lambda own: own._start()))
+    standardise: bool = NOT_GIVEN
     alpha: float = 0.0
     label_smoothing: float | None = None
     batch_size: int | None = field(default=None, metadata=IN_SOLVER)
@@ -60,11 +61,12 @@ class Settings(RunSettings):
         metadata=compared_as(lambda own: own.validation_fraction if own.early_stopping else None),
     )
     n_classes: int | None = None
-    target_unit: float | None = None
+    target_unit: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self._check_network()
         self._check_targets()
+        self._check_standardise()
         if self.init is not None and not isinstance(self.init, Result):
             check_choice(self.init, "init", INIT_CHOICES)
         self._keep(
@@ -95,11 +97,21 @@ class Settings(RunSettings):
             weights=check_choice(self.weights, "weights", norms),
         )
 
+    def _check_standardise(self) -> None:
+        dense = not self.conv_channels
+        wanted = dense if self.standardise is None else self.standardise
+        if check_flag(wanted, "standardise") and not dense:
+            raise ValueError(
+                f"standardise={self.standardise!r} is for fully connected networks: the kernels of "
+                f"conv_channels={self.conv_channels} have one weight for many columns of X; leave "
+                "it out, and scale the images together"
+            )
+        self._keep(standardise=wanted)
+
     def _check_targets(self) -> None:
         loss = check_choice(self.loss, "loss", LOSSES)
         if self.target_unit is not None:
-            unit = check_number(self.target_unit, "target_unit", 0.0, exclusive=True)
-            self._keep(target_unit=unit)
+            self._keep(target_unit=_units(self.target_unit))
         belongs = {"n_classes": "classes", "label_smoothing": "classes", "target_unit": "numbers"}
         wanted, other = (
             ("classes", SquaredError) if self._has_classes else ("numbers", CrossEntropy)
@@ -189,6 +201,17 @@ class Settings(RunSettings):
         if isinstance(self.init, Result):
             return digest(*self.init.W, *self.init.b)
         return self.init
+
+
+def _units(given: Any) -> np.ndarray:
+    """Return the units of the targets, or raise an error that names what is wrong with them."""
+    if np.ndim(given) == 0:
+        return np.array(check_number(given, "target_unit", 0.0, exclusive=True))
+    units = [
+        check_number(value, f"target_unit[{k}]", 0.0, exclusive=True)
+        for k, value in enumerate(given)
+    ]
+    return np.array(units)
 
 
 def _unsupported(name: str, solver: str | Solver) -> str:

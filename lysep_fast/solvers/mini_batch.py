@@ -155,7 +155,8 @@ class MiniBatch(Stateful):
         largest = max(rows.stop - rows.start for rows in self.batches)
         self.parameters = Parameters.pack(batch_shapes(network), state.W, state.b)
         self.theta, self.layers = self.parameters.theta, self.parameters.layers
-        self.velocity = self.parameters.like(np.zeros_like(self.theta)).layers
+        self.moves = self.parameters.like(np.zeros_like(self.theta))
+        self.velocity = self.moves.layers
         self.direction = self.parameters.like(np.zeros_like(self.theta)).layers
         averaging = self.averaging
         if averaging is None:

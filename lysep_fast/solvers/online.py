@@ -10,6 +10,7 @@ import numpy as np
 from ..network.parameters import Parameters
 from ..objective import TrainingProblem
 from ..report import Step
+from ..samples.scaling import Moments
 from ..state import State
 from .mini_batch import MiniBatch
 
@@ -23,11 +24,11 @@ class Memory:
     Attributes
     ----------
     W, b : list of ndarray
-        The iterate itself, in the units of the targets as given.
-    velocity : list of ndarray
-        Last move of every layer.
-    unit : float
-        Unit of the targets in which the velocity is.
+        The iterate itself, for inputs and targets as given.
+    velocity : tuple of two lists of ndarray
+        Last move of the weights and of the biases, for inputs and targets as given.
+    moments : Moments or None
+        Of the inputs so far, None if they are not standardised.
     metrics : dict of int to tuple
         By layer: averaged Gram matrix, number of Gram matrices in it, inverse, next renewal.
     counts : tuple of int
@@ -36,8 +37,8 @@ class Memory:
 
     W: list[np.ndarray]
     b: list[np.ndarray]
-    velocity: list[np.ndarray]
-    unit: float
+    velocity: tuple[list[np.ndarray], list[np.ndarray]]
+    moments: Moments | None
     metrics: dict[int, tuple[np.ndarray, int, np.ndarray, int]]
     counts: tuple[int, int, int]
 
@@ -60,6 +61,14 @@ class OnlineMiniBatch(MiniBatch):
     def __init__(self, memory: Memory | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.memory = memory
+        self.moments = None if memory is None else memory.moments
+
+    def with_former(self, moments: Moments) -> Moments:
+        """Return the moments of the inputs together with those of the parts before."""
+        if self.moments is not None:
+            moments = self.moments.merged(moments)
+        self.moments = moments
+        return moments
 
     def start(self, problem: TrainingProblem, state: State) -> None:
         """Lay out the run, then take over the memory if there is one."""
@@ -69,11 +78,13 @@ class OnlineMiniBatch(MiniBatch):
             return
         self.average.value[:] = self.theta
         W, b = ([a.copy() for a in arrays] for arrays in (memory.W, memory.b))
-        problem.loss.prepare(W, b)
+        problem.prepare(W, b)
         self.theta[:] = Parameters.pack(self.parameters.shapes, W, b).theta
-        for own, left in zip(self.velocity, memory.velocity, strict=True):
+        W, b = ([a.copy() for a in arrays] for arrays in memory.velocity)
+        problem.prepare(W, b, moves=True)
+        moved = Parameters.pack(self.parameters.shapes, W, b).layers
+        for own, left in zip(self.velocity, moved, strict=True):
             own[:] = left
-        self.velocity[-1] *= self.theta.dtype.type(memory.unit / problem.loss.unit)
         for l, (gram, count, inverse, renewal) in memory.metrics.items():
             metric = self.metrics[l]
             metric.average.value[:], metric.average.count = gram, count
@@ -84,13 +95,16 @@ class OnlineMiniBatch(MiniBatch):
         """Do one epoch in place, and remember where it ended."""
         steps = super().step(problem, state)
         W, b = ([np.empty_like(a) for a in arrays] for arrays in (state.W, state.b))
+        dW, db = ([np.empty_like(a) for a in arrays] for arrays in (state.W, state.b))
         self.parameters.unpack(W, b)
-        problem.loss.restore(W, b)
+        problem.restore(W, b)
+        self.moves.unpack(dW, db)
+        problem.restore(dW, db, moves=True)
         self.memory = Memory(
             W,
             b,
-            [v.copy() for v in self.velocity],
-            problem.loss.unit,
+            (dW, db),
+            self.moments,
             {
                 l: (m.average.value.copy(), m.average.count, m.inverse.copy(), m._next)
                 for l, m in self.metrics.items()
