@@ -93,6 +93,8 @@ class Stopping:
         Quiet iterations in a row after which to stop.
     quiet, done : Enum
         Statuses after so many quiet iterations, and after `max_iter`.
+    mark : float
+        Loss below which nothing is left to do either.
     """
 
     max_iter: int
@@ -100,6 +102,12 @@ class Stopping:
     n_iter_no_change: int
     quiet: enum.Enum
     done: enum.Enum
+    mark: float = 0.0
+
+    @classmethod
+    def after(cls, iterations: int, done: enum.Enum) -> Stopping:
+        """Return the rule to stop after so many iterations and no sooner."""
+        return cls(iterations, 0.0, iterations + 1, done, done)
 
 
 @dataclass
@@ -197,7 +205,7 @@ class _Run:
             return known.NOT_FINITE
         if row.steps and not any(step.accepted for step in row.steps):
             return known.NO_PROGRESS
-        if progress.quiet >= stopping.n_iter_no_change:
+        if progress.quiet >= stopping.n_iter_no_change or row.loss < stopping.mark:
             return stopping.quiet
         return stopping.done if progress.iteration >= stopping.max_iter else known.RUNNING
 

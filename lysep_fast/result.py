@@ -31,6 +31,11 @@ class Status(enum.Enum):
     MAX_ITER = "the maximal number of sweeps was reached; raise max_iter to train further"
     CONVERGED = "the minimised loss has stopped improving by more than tol"
     EARLY_STOPPED = "the validation loss has stopped improving; the best weights are returned"
+    CROSS_VALIDATED = "that many sweeps did best on held-out folds of the training data"
+    NOTHING_FOUND = (
+        "the network is hardly better than the best constant: either the inputs tell nothing about "
+        "the targets, or it needs another start (init), solver, width or more sweeps"
+    )
     CALLBACK = "the callback asked to stop"
     INTERRUPTED = "interrupted by Ctrl-C; the best weights so far are returned"
     NO_PROGRESS = "the minimised loss could not be lowered any further in this precision"

@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 
 from .loop import Stopping, run
-from .network import Network
-from .objective import TrainingProblem
-from .passes.full import Batch
-from .passes.normalise import initial_weights
 from .result import Result, Status
-from .samples.scaling import Scaling
+from .runs.finish import finish
+from .runs.set_up import Inputs, Start, set_up
+from .runs.sweeps import choose_plan
 from .settings.data import Data
 from .settings.train import Settings
-from .solvers import OnlineMiniBatch, Solver, choose_init
+from .solvers import Solver
 from .solvers.training import Callback, NetworkTraining
 from .threads.team import Team
 
@@ -30,7 +28,7 @@ def train(
     *,
     loss: str = "cross-entropy",
     hidden_layer_sizes: int | Sequence[int] = (100,),
-    activation: str = "tanh",
+    activation: str | None = None,
     conv_channels: int | Sequence[int] = (),
     kernel_size: int | Sequence[int] = 3,
     pool_size: int | Sequence[int] = 2,
@@ -47,7 +45,7 @@ def train(
     label_smoothing: float | None = None,
     batch_size: int | None = None,
     refresh_every: int | None = None,
-    early_stopping: bool = False,
+    early_stopping: bool | str = False,
     validation_fraction: float = 0.1,
     n_classes: int | None = None,
     target_unit: float | Sequence[float] | None = None,
@@ -83,8 +81,9 @@ def train(
         for several outputs in the root of their mean variance.
     hidden_layer_sizes : int or sequence of int, default (100,)
         Widths of the fully connected hidden layers; empty for a linear model.
-    activation : str, default "tanh"
-        One of ``lysep_fast.kernels.ACTIVATION_CODES``.
+    activation : str, optional
+        One of ``lysep_fast.kernels.ACTIVATION_CODES``; default ``"relu"`` for classes learned by
+        mini-batches, otherwise the papers' ``"tanh"``.
     conv_channels : int or sequence of int, default ()
         Output channels of the convolutions below the fully connected layers, none by default.
     kernel_size, pool_size : int or sequence of int, default 3 and 2
@@ -106,13 +105,16 @@ def train(
     weights : {"frobenius", "patch", "spectral"}, default "frobenius"
         Norm of the adaptive weights ``w_l``; ``"patch"`` is a tighter one of convolutions.
     output_bias : bool, optional
-        Whether the output layer has a bias; default False for a classifier (the paper's has
-        none), True for a regression, whose targets need not be centred then.
-    init : {"uniform", "orthogonal", "normalised", "normalised-small"} or Result, optional
+        Whether the output layer has a bias, which is made exact at the end: mean residuals of a
+        regression are 0 then, and mean predicted probabilities the shares of the classes.
+        Default True; with classes False for the paper's algorithms ``"alternating"`` and
+        ``"measured-sweeps"``, whose networks have none.
+    init : str or Result, optional
         Initial weights, by default those that suit the solver: ``"uniform"`` in
         +-1/sqrt(fan_in) for the paper's algorithm, ``"normalised"`` (orthogonal, then every
-        hidden neuron scaled and shifted over the data) or ``"normalised-small"`` (the same,
-        closer to a linear network) for the others.  A `Result` of a network of the same
+        hidden neuron scaled and shifted over the data), ``"normalised-small"`` (the same,
+        closer to a linear network) or ``"normalised-wide"`` (far from it, for targets that go up
+        and down many times) for the others; or ``"orthogonal"``.  A `Result` of a network of the same
         architecture trains on from its weights, which are copied; the solver starts afresh.
     standardise : bool, optional
         Whether training sees every column of X with mean 0 and about unit spread, so that its
@@ -128,16 +130,20 @@ def train(
         Weights of the samples, scaled to mean 1; 0 is as if the sample were not there.
     label_smoothing : float, optional
         For classes: share of every target that is spread over all of them in what is minimised;
-        default what suits the solver (0.05 for ``"mini-batch"``, 0 for the others).  The reported
+        default 0, as smoothed probabilities are not those of the data.  The reported
         cross-entropy is never smoothed.  With ``"alternating"`` F is made of smoothed losses, so
         ``C sqrt(F)`` bounds the smoothed cross-entropy, not the reported one.
     batch_size : int, optional
         Samples per step of the mini-batch solver, or per subset of the sweeps.
     refresh_every : int, optional
         Sweeps on a subset before the next one is drawn.
-    early_stopping : bool, default False
-        Hold out `validation_fraction` of every class (or of all samples in a regression), stop
-        when its loss has not improved for `n_iter_no_change` sweeps, and return the best iterate.
+    early_stopping : bool or "auto", default False
+        True: hold out `validation_fraction` of the samples, spread over the classes, stop when
+        their loss has not improved for `n_iter_no_change` sweeps, and return the best iterate.
+        ``"auto"``: with at most 10,000 samples the number of sweeps, at most `max_iter`, is what
+        did best in a cross-validation before training, which then takes all samples; where
+        ``solver="auto"`` explains hardly anything, a wider start and a second solver are tried
+        as well.  With more samples, with convolutions and from given weights it is False.
     validation_fraction : float, default 0.1
         See `early_stopping`.
     n_classes : int, optional
@@ -150,7 +156,9 @@ def train(
     tol : float, default 1e-4
         Stop when the loss (for ``"alternating"`` the separated loss), for these two with its
         penalty and its smoothing, has fallen by less than this share of its lowest value in each
-        of `n_iter_no_change` sweeps in a row; 0 stops only when it does not fall at all.
+        of `n_iter_no_change` sweeps in a row; 0 stops only when it does not fall at all.  Also
+        stop when the cross-entropy is below `tol` / 10, or the mean squared error below
+        ``(tol / 10)^2`` of the variance.
     n_iter_no_change : int, default 10
         See `tol`.
     random_state : int, numpy.random.Generator or None
@@ -213,17 +221,19 @@ def _fit(X: Any, y: Any, sample_weight: Any, settings: Settings) -> Result:
     checkpoints = settings.begin(solver, rng, data.compared)
     # Overflow is not a warning but a status: the loop looks at the loss after every sweep.
     with Team(settings.n_threads) as team, np.errstate(over="ignore", invalid="ignore"):
-        problem, result, validation = _set_up(data, solver, settings, rng, team)
+        training, stopping = _prepared(data, settings, solver, rng, team)
         del data  # with early stopping the samples to train on are copies
         run(
-            NetworkTraining(problem, solver, result, validation),
-            _stopping(settings),
+            training,
+            stopping,
             callback=settings.callback,
             verbose=settings.verbose,
             checkpoints=checkpoints,
         )
-        problem.restore(result.W, result.b)
-    if not np.all(np.isfinite(result.W[-1])) or not np.all(np.isfinite(result.b[-1])):
+        finish(training)
+        result = training.result
+        training.problem.restore(result.W, result.b)
+    if not all(np.all(np.isfinite(a)) for a in (result.W[-1], result.b[-1])):
         raise ValueError(
             f"y is too large beside X: the output weights overflow {result.W[-1].dtype}; divide y "
             "by a constant, or scale X to about unit size"
@@ -231,69 +241,22 @@ def _fit(X: Any, y: Any, sample_weight: Any, settings: Settings) -> Result:
     return result
 
 
-def _set_up(
-    data: Data, solver: Solver, settings: Settings, rng: np.random.Generator, team: Team
-) -> tuple[TrainingProblem, Result, Batch | None]:
-    """Return the problem, the result with the initial weights, and the held-out samples."""
-    samples, loss, network = data.samples, data.targets.loss, _network(data, settings)
-    validation = scaling = None
-    if settings.standardise:
-        moments = samples.moments(team, loss.sample_weight)
-        if isinstance(solver, OnlineMiniBatch):
-            moments = solver.with_former(moments)
-        scaling = Scaling.of(moments, samples.dtype)
-        samples = samples.scaled(scaling)
-    if settings.early_stopping:
-        kept, held_out = data.targets.hold_out(settings.validation_fraction, rng)
-        validation = Batch.make(samples.take(held_out), loss.take(held_out), network)
-        samples, loss = samples.take(kept), loss.take(kept)
-    if isinstance(settings.init, Result):
-        W, b = settings.init.copy_weights(network, samples.dtype)
-        if scaling is not None:
-            scaling.prepare(W[1], b[1])
-        loss.prepare(W, b)
+def _prepared(
+    data: Data, settings: Settings, solver: Solver, rng: np.random.Generator, team: Team
+) -> tuple[NetworkTraining, Stopping]:
+    """Return what is trained, and for how long."""
+    inputs = Inputs.of(data, settings, solver, team)
+    start, split = Start(solver, settings.init), None
+    if settings.cross_validates(len(inputs.samples)):
+        plan = choose_plan(data, inputs, settings, start, rng, team)
+        start, stopping = plan.start, Stopping.after(plan.sweeps, plan.status)
     else:
-        init = settings.init or choose_init(solver, samples.n_features, settings.loss)
-        W, b = initial_weights(network, samples, rng, init, loss.sample_weight, team=team)
-    problem = TrainingProblem(
-        network,
-        loss,
-        samples,
-        team,
-        settings.weights,
-        alpha=settings.alpha,
-        rng=rng,
-        has_validation=settings.early_stopping,
-        scaling=scaling,
-    )
-    flat, n_threads = data.targets.flat, settings.n_threads
-    result = Result(network, W, b, n_threads=n_threads, loss=settings.loss, flat=flat)
-    objective = problem.objective
-    result.bound_constant = objective.constant
-    if solver.synchronised:  # all residuals are zero
-        result.bound_constant = objective.synchronised_constant
-    return problem, result, validation
-
-
-def _network(data: Data, settings: Settings) -> Network:
-    """Return the network between the inputs and the outputs."""
-    hidden, n_outputs = settings.hidden_layer_sizes, data.targets.loss.n_outputs
-    activation, output_bias = settings.activation, settings.output_bias
-    if data.image_shape is None:
-        widths = (data.samples.n_features, *hidden, n_outputs)
-        return Network.dense(widths, activation, output_bias=output_bias)
-    return settings.convolutions.network(
-        data.image_shape, hidden, n_outputs, activation, output_bias
-    )
-
-
-def _stopping(settings: Settings) -> Stopping:
-    """Return when to stop; held-out losses count by their lowest one alone."""
-    early = settings.early_stopping
-    return Stopping(
-        settings.max_iter,
-        0.0 if early else settings.tol,
-        settings.n_iter_no_change,
-        Status.EARLY_STOPPED if early else Status.CONVERGED,
-        Status.MAX_ITER,
-    )
+        early, tol = settings.early_stopping is True, settings.tol
+        if early:
+            split = data.targets.hold_out(settings.validation_fraction, rng)
+        quiet = Status.EARLY_STOPPED if early else Status.CONVERGED
+        patience = settings.n_iter_no_change
+        mark = 0.0 if early else inputs.loss.unit**2 * inputs.loss.mark(tol)
+        watched = 0.0 if early else tol  # held-out losses count by their lowest one alone
+        stopping = Stopping(settings.max_iter, watched, patience, quiet, Status.MAX_ITER, mark)
+    return set_up(data, inputs, settings, start, rng, team, split), stopping

@@ -85,6 +85,7 @@ def lysep(
         random_state=seed,
         n_threads=n_threads,
         callback=callback,
+        standardise=False,  # the papers train on the inputs as they are
         **settings,
     )
     history = result.history

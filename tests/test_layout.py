@@ -28,6 +28,7 @@ FLOORS = (
     {"result", "checkpoint"},
     {"loop", "solvers"},
     {"settings"},
+    {"runs"},
     {"train"},
     {"pde"},
     {"estimators", "datasets"},

@@ -35,6 +35,8 @@ __all__ = ["NetworkEstimator"]
 _OWN = ("class_weight", "random_state", "warm_start")
 #: Solvers of `partial_fit` that go on from part to part.
 _ONLINE = ("auto", "mini-batch")
+#: Statuses that a user should hear of.
+_UNFINISHED = (Status.MAX_ITER, Status.NOT_FINITE, Status.NOTHING_FOUND)
 
 
 class NetworkEstimator(BaseEstimator):
@@ -78,7 +80,7 @@ class NetworkEstimator(BaseEstimator):
 
     random_state: Any
     warm_start: bool
-    early_stopping: bool
+    early_stopping: bool | str
 
     def _keep(self, given: Mapping[str, Any]) -> None:
         """Set the parameters; ``self._keep(locals())`` is all that an `__init__` does."""
@@ -88,7 +90,7 @@ class NetworkEstimator(BaseEstimator):
     def _former(self, partial: bool) -> Result | None:
         """Return the result that a fit goes on from, None if it starts afresh."""
         check_flag(self.warm_start, "warm_start")
-        if partial and self.early_stopping:
+        if partial and self.early_stopping not in (False, "auto"):
             raise ValueError(
                 f"early_stopping={self.early_stopping!r} does not go with partial_fit, which sees "
                 "a part of the data only; set it to False, or use fit"
@@ -127,7 +129,7 @@ class NetworkEstimator(BaseEstimator):
         if partial:
             self._memory = getattr(arguments["solver"], "memory", None)
         self._record(result, afresh=former is None)
-        if not partial and result.status in (Status.MAX_ITER, Status.NOT_FINITE):
+        if not partial and result.status in _UNFINISHED:
             warnings.warn(
                 f"{type(self).__name__} stopped after {result.n_iter} sweeps: {result.message}",
                 ConvergenceWarning,
@@ -201,7 +203,7 @@ class NetworkEstimator(BaseEstimator):
 
 def _one_sweep(arguments: dict[str, Any], n_samples: int, memory: Memory | None) -> dict[str, Any]:
     """Return the arguments of `train` for one sweep over a part of the data."""
-    own: dict[str, Any] = {"max_iter": 1}
+    own: dict[str, Any] = {"max_iter": 1, "early_stopping": False}
     if isinstance(arguments["batch_size"], numbers.Integral):
         own["batch_size"] = min(arguments["batch_size"], n_samples)
     arguments = arguments | own

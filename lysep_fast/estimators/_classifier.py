@@ -24,8 +24,6 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
 
     Parameters
     ----------
-    output_bias : bool, default False
-        Whether the output layer has a bias.
     class_weight : dict or "balanced", optional
         Weights by label, which multiply the sample weights; labels that a dict leaves out have 1.
         ``"balanced"`` gives every class the same total weight.

@@ -32,9 +32,6 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
 
     Parameters
     ----------
-    output_bias : bool, default True
-        Whether the output layer has a bias.
-
     Attributes
     ----------
     loss_curve_ : list of float
@@ -61,17 +58,17 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] = (100,),
-        activation: str = "tanh",
+        activation: str | None = None,
         *,
         solver: Any = "auto",
         solver_options: dict[str, Any] | None = None,
         weights: str = "frobenius",
-        output_bias: bool = True,
+        output_bias: bool | None = None,
         init: str | None = None,
         standardise: bool | None = None,
         alpha: float = 0.0,
         batch_size: int | None = None,
-        early_stopping: bool = False,
+        early_stopping: bool | str = "auto",
         validation_fraction: float = 0.1,
         max_iter: int = 200,
         tol: float = 1e-4,

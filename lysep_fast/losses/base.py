@@ -67,6 +67,23 @@ class Loss(ABC):
         """C of the bound where all residuals are zero."""
         return 1.0
 
+    @property
+    @abstractmethod
+    def constant(self) -> float:
+        """Mean loss of the best constant outputs, in units of the training."""
+
+    @abstractmethod
+    def mark(self, tol: float) -> float:
+        """Return the mean loss, in units of the training, below which nothing is left to do."""
+
+    @abstractmethod
+    def output_sums(self, U: np.ndarray, rows: slice) -> tuple[np.ndarray, ...]:
+        """Return sums over the rows that `output_shift` needs, from outputs U."""
+
+    @abstractmethod
+    def output_shift(self, *sums: np.ndarray) -> np.ndarray:
+        """Return what to add to the output bias, towards its minimum, from the sums over all."""
+
     @abstractmethod
     def take(self, rows: Any) -> Loss:
         """Return the loss of a subset of the samples, given by a slice or by indices."""

@@ -17,6 +17,7 @@ from ..kernels.softmax import (
     correct_count,
     cross_entropy_gradient_into,
     cross_entropy_into,
+    softmax_into,
     squared_cross_entropy_gradient_into,
 )
 from ..threads.team import Workspace
@@ -78,6 +79,39 @@ class CrossEntropy(Loss):
     def synchronised_constant(self) -> float:
         """C where all residuals are zero: the root of the mean weight, by Cauchy-Schwarz."""
         return float(np.sqrt(self.total_weight / len(self.y)))
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Shares of the classes in the total weight."""
+        total = np.bincount(self.y, self.sample_weight, minlength=self.n_outputs)
+        return np.asarray(total / np.sum(total))
+
+    @property
+    def constant(self) -> float:
+        """The entropy of the shares of the classes, times the mean weight."""
+        p = self.shares[self.shares > 0.0]
+        return -float(np.sum(p * np.log(p))) * self.total_weight / len(self.y)
+
+    def mark(self, tol: float) -> float:
+        """Return ``tol / 10``."""
+        return 0.1 * tol
+
+    def output_sums(self, U: np.ndarray, rows: slice) -> tuple[np.ndarray, ...]:
+        """Return ``sum_n c_n P_n``."""
+        P = np.empty_like(U)
+        softmax_into(U, P)
+        return (self.weighted_sum(P, rows),)
+
+    def output_shift(self, *sums: np.ndarray) -> np.ndarray:
+        """Return the logarithm of what the mean probabilities have to be multiplied by.
+
+        Nothing for labels that are smoothed: they ask for other probabilities.
+        """
+        wanted, found = self.shares, sums[0] / self.total_weight
+        known = (wanted > 0.0) & (found > 0.0)
+        if self.smoothing or not np.all(found[wanted > 0.0] > 0.0):
+            return np.zeros_like(wanted)
+        return np.log(np.divide(wanted, found, out=np.ones_like(wanted), where=known))
 
     def take(self, rows: Any) -> CrossEntropy:
         """Return the loss of a subset of the samples, given by a slice or by indices."""

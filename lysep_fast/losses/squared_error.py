@@ -129,6 +129,23 @@ class SquaredError(Loss):
             self._variance = float(ALONE.total(square if c is None else c * square)) / len(T)
         return self._variance
 
+    @property
+    def constant(self) -> float:
+        """The variance."""
+        return self.variance
+
+    def mark(self, tol: float) -> float:
+        """Return ``(tol / 10)^2`` of the variance."""
+        return self.variance * (0.1 * tol) ** 2
+
+    def output_sums(self, U: np.ndarray, rows: slice) -> tuple[np.ndarray, ...]:
+        """Return ``sum_n c_n (T_n - U_n)``."""
+        return (self.weighted_sum(self.y[rows] - U, rows),)
+
+    def output_shift(self, *sums: np.ndarray) -> np.ndarray:
+        """Return the mean residual."""
+        return sums[0] / self.total_weight
+
     # --- sample losses, not weighted ----------------------------------------------------------
 
     def losses(self, U: np.ndarray, y: np.ndarray, e: np.ndarray) -> None:

@@ -12,6 +12,8 @@ from . import CrossEntropy, Loss, SquaredError
 
 __all__ = ["LOSSES", "Targets", "balanced"]
 
+Split = tuple[np.ndarray, np.ndarray]
+
 LOSSES = (CrossEntropy.name, SquaredError.name)
 
 
@@ -61,22 +63,44 @@ class Targets:
         squared = SquaredError.standardised(T, c, X.dtype, centre=output_bias, unit=unit)
         return cls(squared, np.zeros(len(X), np.int64), np.ndim(y) == 1)
 
-    def hold_out(self, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def hold_out(self, fraction: float, rng: np.random.Generator) -> Split:
         """Return sorted indices of training and validation samples.
 
-        Every group keeps a sample to train on.
+        Held-out samples are spread over the groups as evenly as possible; every group keeps a
+        sample to train on.
         """
-        chosen = []
-        for group in np.unique(self.groups):
-            members = np.flatnonzero(self.groups == group)
-            count = min(round(fraction * len(members)), len(members) - 1)
-            chosen.append(rng.choice(members, count, replace=False))
-        held_out = np.sort(np.concatenate(chosen))
-        if not len(held_out):
+        order = self._shuffled(rng)
+        first = np.ones(len(order), bool)  # of its group
+        first[1:] = self.groups[order[1:]] != self.groups[order[:-1]]
+        others = order[~first]
+        count = min(round(fraction * len(order)), len(others))
+        if not count:
             raise ValueError(
-                f"validation_fraction={fraction} of {len(self.groups)} samples leaves none to "
-                "validate on; raise it, or set early_stopping=False"
+                f"validation_fraction={fraction} of {len(order)} samples leaves none to validate "
+                "on, as every class keeps one to train on; raise it, or set early_stopping=False"
             )
+        # In the order of the groups, every so-many-th: no group gives much more than its share.
+        chosen = np.linspace(0.0, len(others), count, endpoint=False) + rng.uniform(
+            0.0, len(others) / count
+        )
+        return self._split(others[chosen.astype(np.int64)])
+
+    def folds(self, count: int, rng: np.random.Generator) -> list[Split]:
+        """Return sorted indices of training and validation samples, every sample held out once.
+
+        The samples of a group, and of all groups together, are shared out evenly.
+        """
+        order = self._shuffled(rng)
+        return [self._split(order[k::count]) for k in range(count)]
+
+    def _shuffled(self, rng: np.random.Generator) -> np.ndarray:
+        """Return the indices of all samples in random order, group by group."""
+        order = rng.permutation(len(self.groups))
+        return order[np.argsort(self.groups[order], kind="stable")]
+
+    def _split(self, held_out: np.ndarray) -> Split:
+        """Return all other samples and the held-out ones, both in order."""
+        held_out = np.sort(held_out)
         kept = np.setdiff1d(np.arange(len(self.groups)), held_out)
         c = self.loss.sample_weight
         for rows, use in ((kept, "train"), (held_out, "validate")):

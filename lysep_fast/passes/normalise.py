@@ -14,7 +14,7 @@ from ..threads.team import ALONE, Team, Workspace
 
 __all__ = ["INIT_CHOICES", "forward_normalisation", "initial_weights"]
 
-INIT_CHOICES = (*INITIALISATIONS, "normalised", "normalised-small")
+INIT_CHOICES = (*INITIALISATIONS, "normalised", "normalised-small", "normalised-wide")
 
 # Entries of the widest pre-activation that are held at once.
 _MAX_ENTRIES = 1 << 22
@@ -39,11 +39,13 @@ def initial_weights(
         Inputs, used by the normalised schemes only.
     rng : numpy.random.Generator
         Source of randomness; advanced by the call.
-    scheme : {"uniform", "orthogonal", "normalised", "normalised-small"}
+    scheme : {"uniform", "orthogonal", "normalised", "normalised-small", "normalised-wide"}
         ``uniform`` in +-1/sqrt(fan_in); ``orthogonal`` with zero biases; ``normalised``:
         orthogonal, then hidden pre-activations of standard deviation 1 and means within +-1 up
         to depth 4, 0.8 for both beyond (in deep networks a large spread costs test accuracy);
-        ``normalised-small``: the same with 0.3 and +-0.5, closer to a linear network.
+        ``normalised-small``: the same with 0.3 and +-0.5, closer to a linear network;
+        ``normalised-wide``: with 8 and +-16 in the first layer, for targets that go up and down
+        many times over the data, the others as in ``normalised``.
     sample_weight : ndarray, shape (n,), optional
         Weights of the samples in the normalised schemes.
     team : Team
@@ -52,12 +54,20 @@ def initial_weights(
     if not scheme.startswith("normalised"):
         return network.initial_weights(rng, samples.dtype, scheme)
     W, b = network.initial_weights(rng, samples.dtype, "orthogonal")
-    if scheme.endswith("small"):
-        spread, offset = 0.3, 0.5
-    else:
-        spread = offset = 1.0 if network.depth <= 4 else 0.8
+    usual = 1.0 if network.depth <= 4 else 0.8
+    spread, offset = (0.3, 0.5) if scheme.endswith("small") else (usual, usual)
+    first = (8.0, 16.0) if scheme.endswith("wide") else None
     forward_normalisation(
-        network, W, b, samples, rng, sample_weight, spread=spread, offset=offset, team=team
+        network,
+        W,
+        b,
+        samples,
+        rng,
+        sample_weight,
+        spread=spread,
+        offset=offset,
+        first=first,
+        team=team,
     )
     return W, b
 
@@ -72,6 +82,7 @@ def forward_normalisation(
     *,
     spread: float,
     offset: float,
+    first: tuple[float, float] | None = None,
     max_samples: int = 4096,
     team: Team = ALONE,
 ) -> None:
@@ -96,6 +107,8 @@ def forward_normalisation(
         Weights of the samples in means and standard deviations.
     spread, offset : float
         See above.
+    first : tuple of two float, optional
+        The same for layer 1, where it differs.
     """
     max_samples = min(max_samples, max(256, _MAX_ENTRIES // max(network.widths[1:])))
     if len(samples) > max_samples:
@@ -107,7 +120,8 @@ def forward_normalisation(
     else:
         share = sample_weight / team.total(sample_weight)
     walk = _Normalising(network, W, b, Workspace())
-    walk.share, walk.rng, walk.spread, walk.offset = share, rng, spread, offset
+    walk.share, walk.rng = share, rng
+    walk.sizes = [first or (spread, offset), *[(spread, offset)] * (network.depth - 1)]
     walk.team, walk.blocks = team, sample_blocks(len(samples), max(network.widths[1:]), 8)
     if network.depth > 1:
         walk.forward(
@@ -122,19 +136,19 @@ class _Normalising(Walk):
     blocks: Blocks
     share: np.ndarray
     rng: np.random.Generator
-    spread: float
-    offset: float
+    sizes: list[tuple[float, float]]
 
     def shift(self, l: int, Z: np.ndarray) -> None:
         layer, W, b = self.network.layer(l), self.W[l], self.b[l]
+        spread, offset = self.sizes[l - 1]
         mean = _over_positions(self._mean(lambda rows: Z[rows]), layer)
         wide = np.repeat(mean, layer.n_positions)
         variance = self._mean(lambda rows: np.square(Z[rows] - wide))
         deviation = np.sqrt(_over_positions(variance, layer))
         # A neuron that does not vary over the data keeps its weights: only its mean is set.
-        scale = np.where(deviation > 1e-12, self.spread / np.maximum(deviation, 1e-12), 1.0)
+        scale = np.where(deviation > 1e-12, spread / np.maximum(deviation, 1e-12), 1.0)
         W *= scale[:, None].astype(Z.dtype)
-        b[:] = self.rng.uniform(-self.offset, self.offset, len(mean)) - scale * mean
+        b[:] = self.rng.uniform(-offset, offset, len(mean)) - scale * mean
         Z *= np.repeat(scale, layer.n_positions).astype(Z.dtype)
         layer.add_bias(Z, b)
 

@@ -19,7 +19,15 @@ from ..losses.targets import LOSSES
 from ..network.architecture import ConvolutionLayers
 from ..passes.normalise import INIT_CHOICES
 from ..result import Result
-from ..solvers import SOLVERS, Solver, choose_solver, make_solver
+from ..solvers import (
+    SOLVERS,
+    Alternating,
+    MeasuredSweeps,
+    QuasiNewton,
+    Solver,
+    choose_solver,
+    make_solver,
+)
 from ..validation import (
     check_activation,
     check_choice,
@@ -30,7 +38,12 @@ from ..validation import (
 )
 from .run import IN_SOLVER, NOT_GIVEN, RunSettings, compared_as
 
-__all__ = ["Settings"]
+__all__ = ["MOST_FOLDED", "Settings"]
+
+#: Most samples of which ``early_stopping="auto"`` makes folds.
+MOST_FOLDED = 10_000
+#: Solvers for the papers' classifiers, which have no bias at the output.
+_WITHOUT_BIAS = ("alternating", Alternating, "measured-sweeps", MeasuredSweeps)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,7 +52,7 @@ class Settings(RunSettings):
 
     loss: str = CrossEntropy.name
     hidden_layer_sizes: tuple[int, ...] = (100,)
-    activation: str = "tanh"
+    activation: str | None = None
     conv_channels: tuple[int, ...] = ()
     kernel_size: int | Sequence[int] = 3
     pool_size: int | Sequence[int] = 2
@@ -55,10 +68,10 @@ class Settings(RunSettings):
     label_smoothing: float | None = None
     batch_size: int | None = field(default=None, metadata=IN_SOLVER)
     refresh_every: int | None = field(default=None, metadata=IN_SOLVER)
-    early_stopping: bool = False
+    early_stopping: bool | str = False
     validation_fraction: float = field(
         default=0.1,
-        metadata=compared_as(lambda own: own.validation_fraction if own.early_stopping else None),
+        metadata=compared_as(lambda own: own.validation_fraction if own.early_stopping is True else None),
     )
     n_classes: int | None = None
     target_unit: np.ndarray | None = None
@@ -71,13 +84,13 @@ class Settings(RunSettings):
             check_choice(self.init, "init", INIT_CHOICES)
         self._keep(
             alpha=check_number(self.alpha, "alpha", 0.0),
-            early_stopping=check_flag(self.early_stopping, "early_stopping"),
+            early_stopping=_early(self.early_stopping),
             validation_fraction=check_number(
                 self.validation_fraction, "validation_fraction", 0.0, 1.0, exclusive=True
             ),
         )
         super().__post_init__()
-        if not self._is_auto:  # which has options when the data is known
+        if not self.is_auto:  # which has options when the data is known
             self._made(self.solver)
 
     def _check_network(self) -> None:
@@ -93,7 +106,7 @@ class Settings(RunSettings):
         self._keep(
             conv_channels=convolutions.channels,
             hidden_layer_sizes=check_widths(self.hidden_layer_sizes),
-            activation=check_activation(self.activation),
+            activation=None if self.activation is None else check_activation(self.activation),
             weights=check_choice(self.weights, "weights", norms),
         )
 
@@ -128,7 +141,10 @@ class Settings(RunSettings):
         if self.label_smoothing is not None:
             smoothing = check_number(self.label_smoothing, "label_smoothing", 0.0, 0.999)
             self._keep(label_smoothing=smoothing)
-        bias = not self._has_classes if self.output_bias is None else self.output_bias
+        bias = self.output_bias
+        if bias is None:
+            name = self.solver if isinstance(self.solver, str) else type(self.solver)
+            bias = not self._has_classes or name not in _WITHOUT_BIAS
         self._keep(output_bias=check_flag(bias, "output_bias"))
 
     @property
@@ -136,8 +152,15 @@ class Settings(RunSettings):
         return self.loss == CrossEntropy.name
 
     @property
-    def _is_auto(self) -> bool:
+    def is_auto(self) -> bool:
+        """Whether the solver is to be chosen."""
         return isinstance(self.solver, str) and self.solver == "auto"
+
+    def cross_validates(self, n_samples: int) -> bool:
+        """Return whether the number of sweeps is to be chosen before training."""
+        given = isinstance(self.init, Result)
+        few = n_samples <= MOST_FOLDED and not self.conv_channels
+        return self.early_stopping == "auto" and few and not given and self.max_iter > 0
 
     @property
     def convolutions(self) -> ConvolutionLayers:
@@ -157,11 +180,16 @@ class Settings(RunSettings):
             If it does not know an option, or cannot take a setting or the weights into account.
         """
         solver = self.solver
-        if self._is_auto:
+        if self.is_auto:
             solver = "mini-batch"
             if not self.conv_channels:
                 solver = choose_solver(n_samples, n_features, self.loss, sample_weight)
         return self._made(solver, weighted=sample_weight is not None)
+
+    def other_solver(self, solver: Solver) -> Solver:
+        """Return the solver that ``"auto"`` did not take at first."""
+        name = "mini-batch" if isinstance(solver, QuasiNewton) else "quasi-newton"
+        return self._made(name)
 
     def _made(self, solver: str | Solver, *, weighted: bool = False) -> Solver:
         method = make_solver(solver, self._options())
@@ -201,6 +229,13 @@ class Settings(RunSettings):
         if isinstance(self.init, Result):
             return digest(*self.init.W, *self.init.b)
         return self.init
+
+
+def _early(given: Any) -> bool | str:
+    """Return whether to stop early, or raise an error that says what can be given."""
+    if isinstance(given, str):
+        return check_choice(given, "early_stopping", ("auto",))
+    return check_flag(given, "early_stopping")
 
 
 def _units(given: Any) -> np.ndarray:

@@ -6,7 +6,7 @@ from .mini_batch import MiniBatch
 from .online import OnlineMiniBatch
 from .protocol import Solver
 from .quasi_newton import QuasiNewton
-from .registry import SOLVERS, choose_init, choose_solver, make_solver
+from .registry import SOLVERS, choose_activation, choose_init, choose_solver, make_solver
 
 __all__ = [
     "SOLVERS",
@@ -16,6 +16,7 @@ __all__ = [
     "OnlineMiniBatch",
     "QuasiNewton",
     "Solver",
+    "choose_activation",
     "choose_init",
     "choose_solver",
     "make_solver",

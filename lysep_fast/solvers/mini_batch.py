@@ -66,7 +66,7 @@ class MiniBatch(Stateful):
         step; and in few dimensions d sharp boundaries need large weights.  The problem's
         ``alpha`` is something else, the penalty ``alpha/2 ||W||^2`` in the loss, and comes on
         top.
-    label_smoothing : float, default 0.05
+    label_smoothing : float, default 0.0
         Used when the problem sets none.
     damping : float, default 0.1
         mu, relative to the mean eigenvalue of every Gram matrix.
@@ -108,7 +108,7 @@ class MiniBatch(Stateful):
         rate: float = 0.5,
         momentum: float = 0.9,
         weight_decay: float | None = None,
-        label_smoothing: float = 0.05,
+        label_smoothing: float = 0.0,
         damping: float = 0.1,
         radius: float = 1.0,
         averaging: float | None = None,

@@ -14,10 +14,10 @@ from .mini_batch import MiniBatch
 from .protocol import Solver
 from .quasi_newton import QuasiNewton
 
-__all__ = ["SOLVERS", "choose_init", "choose_solver", "make_from", "make_solver"]
+__all__ = ["SOLVERS", "choose_activation", "choose_init", "choose_solver", "make_from", "make_solver"]
 
-#: Most features and samples for quasi-newton: in a plane or in space, and on very few samples.
-AUTO_FLAT, AUTO_FEW = (3, 10_000), (20, 199)
+#: Most features and samples for quasi-newton: in a plane or in space.
+AUTO_FLAT = (3, 10_000)
 #: Fewest samples in a plane for a regression by quasi-newton.
 AUTO_PLANE = 1000
 #: Largest ratio of sample weights.
@@ -40,9 +40,8 @@ def choose_solver(
 ) -> str:
     """Return the solver that ``"auto"`` stands for.
 
-    Full-batch quasi-Newton steps win in two or three dimensions, where boundaries are sharp, and
-    on very few samples, which leave nothing to draw batches from; on more features they fit
-    noise.  Noisy numbers are fitted sooner than noisy classes: a regression takes them on a line,
+    Full-batch quasi-Newton steps win in two or three dimensions, where boundaries are sharp; on
+    more features they fit noise.  Noisy numbers are fitted sooner than noisy classes: a regression takes them on a line,
     and in a plane from 1000 samples on.  The limits are measured (docs/how_to_choose.md,
     bench/bench_regression.py).
 
@@ -57,10 +56,18 @@ def choose_solver(
         most = AUTO_FLAT[1]
         dense = n_features == 1 or (n_features == 2 and n_samples >= AUTO_PLANE)
         return "quasi-newton" if dense and n_samples <= most else "mini-batch"
-    for most_features, most_samples in (AUTO_FLAT, AUTO_FEW):
-        if n_features <= most_features and n_samples <= most_samples:
-            return "quasi-newton"
-    return "mini-batch"
+    flat = n_features <= AUTO_FLAT[0] and n_samples <= AUTO_FLAT[1]
+    return "quasi-newton" if flat else "mini-batch"
+
+
+def choose_activation(solver: Solver, loss: str) -> str:
+    """Return the activation that suits the solver and the loss.
+
+    On tables of classes mini-batch steps do better with ``"relu"``, on numbers with ``"tanh"``
+    (bench/bench_tables.py); the other solvers were made for smooth functions.
+    """
+    classes = loss == "cross-entropy"
+    return "relu" if classes and isinstance(solver, MiniBatch) else "tanh"
 
 
 def choose_init(solver: Solver, n_features: int, loss: str) -> str:

@@ -82,28 +82,38 @@ class NetworkTraining:
             known = evaluate(problem.network, W, b, problem.batch, problem.team)
         separated = self._separated(known)
         unit = problem.loss.unit
-        loss, score = _reported(problem.loss, known, problem.n_samples)
-        name, found = problem.loss.score_name, {"accuracy": float("nan")}
-        found[name] = score
+        row = HistoryRow(
+            sweep=iteration,
+            seconds=seconds,
+            separated_loss=unit * separated.root,
+            data=unit**2 * separated.data,
+            penalties=unit**2 * separated.penalties,
+            steps=steps,
+            **self._scores(W, b, known),
+        )
+        if self.validation is not None:
+            return row, row.validation_loss
+        return row, self._watched(separated.root, known)
+
+    def scores(self, W: list[np.ndarray], b: list[np.ndarray]) -> dict[str, float]:
+        """Return the fields of a history row that tell how good a network is."""
+        problem = self.problem
+        return self._scores(W, b, evaluate(problem.network, W, b, problem.batch, problem.team))
+
+    def _scores(
+        self, W: list[np.ndarray], b: list[np.ndarray], known: Evaluation
+    ) -> dict[str, float]:
+        """Return the same, with the sums over the training samples known."""
+        problem, name = self.problem, self.problem.loss.score_name
+        found = {"accuracy": float("nan")}
+        found["loss"], found[name] = _reported(problem.loss, known, problem.n_samples)
         if self.validation is not None:
             held_out = self.validation
             seen = evaluate(problem.network, W, b, held_out, problem.team)
             found["validation_loss"], found[f"validation_{name}"] = _reported(
                 held_out.loss, seen, len(held_out)
             )
-        row = HistoryRow(
-            sweep=iteration,
-            seconds=seconds,
-            loss=loss,
-            separated_loss=unit * separated.root,
-            data=unit**2 * separated.data,
-            penalties=unit**2 * separated.penalties,
-            steps=steps,
-            **found,
-        )
-        if self.validation is not None:
-            return row, row.validation_loss
-        return row, self._watched(separated.root, known)
+        return found
 
     def _separated(self, known: Evaluation) -> SeparatedLoss:
         """Return the separated loss by term."""
