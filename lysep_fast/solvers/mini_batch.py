@@ -40,6 +40,8 @@ from ..validation import check_choice, check_integer, check_number
 __all__ = ["MiniBatch"]
 
 # The Gram matrices of the first batches are all taken, while the features change quickly.
+# Up to so many samples a small rate tells good numbers of epochs apart.
+_FEW_SAMPLES = 10_000
 _EARLY = 32
 
 
@@ -56,7 +58,9 @@ class MiniBatch(Stateful):
         Samples per batch, about: an epoch is cut into equal batches.  Default 32 up to 1500
         samples, then 1/40 of them rounded to a power of two, 128 from 4000 samples on (64 with
         convolutions, whose weights every image sees at many positions).
-    rate : float, default 0.5
+    rate : float, optional
+        Default 0.5; for dense networks 0.2 up to 10,000 samples, whose best number of epochs
+        may be small.
         Step length eta in the metric.
     momentum : float, default 0.9
         beta, in [0, 1).
@@ -105,7 +109,7 @@ class MiniBatch(Stateful):
         self,
         *,
         batch_size: int | None = None,
-        rate: float = 0.5,
+        rate: float | None = None,
         momentum: float = 0.9,
         weight_decay: float | None = None,
         label_smoothing: float = 0.0,
@@ -122,7 +126,9 @@ class MiniBatch(Stateful):
         if batch_size is not None:
             batch_size = check_integer(batch_size, "batch_size", minimum=1)
         self.batch_size = batch_size
-        self.rate = check_number(rate, "rate", 0.0, exclusive=True)
+        if rate is not None:
+            rate = check_number(rate, "rate", 0.0, exclusive=True)
+        self.rate = rate
         self.momentum = _check_share(momentum, "momentum")
         if weight_decay is not None:
             weight_decay = check_number(weight_decay, "weight_decay", 0.0)
@@ -172,6 +178,7 @@ class MiniBatch(Stateful):
         self.shares = [0.0, *(float(q) ** -self.position_power for q in self.positions[1:])]
         if 1 not in self.metrics:
             self.shares[1] = 1.0 / _mean_square(problem)
+        self.rate_now = self._rate(n, convolutional) if self.rate is None else self.rate
         self.keep = self._keep(network.widths[0])
         self.running = self.monitor == "running" or (
             self.monitor is None and problem.has_validation
@@ -195,18 +202,22 @@ class MiniBatch(Stateful):
                 )
         return metrics
 
+    def _rate(self, n_samples: int, convolutional: bool) -> float:
+        """Return the default rate."""
+        return 0.2 if n_samples <= _FEW_SAMPLES and not convolutional else 0.5
+
     def _keep(self, d: int) -> float:
         """Return the factor ``1 - eta lambda`` of every step."""
         decay = self.weight_decay
         if decay is None:
             share = 0.14 * min(1.0, d / 40.0)
-            decay = min(5e-3, share / (self.rate * len(self.batches)))
-        if self.rate * decay >= 1.0:
+            decay = min(5e-3, share / (self.rate_now * len(self.batches)))
+        if self.rate_now * decay >= 1.0:
             raise ValueError(
-                f"rate * weight_decay must be below 1, got {self.rate} * {decay}: every step "
+                f"rate * weight_decay must be below 1, got {self.rate_now} * {decay}: every step "
                 "multiplies the weights by 1 minus it"
             )
-        return 1.0 - self.rate * decay
+        return 1.0 - self.rate_now * decay
 
     def resume(self, problem: TrainingProblem, state: State, found: Mapping[str, Any]) -> None:
         """Take over a state after `start`."""
@@ -250,7 +261,7 @@ class MiniBatch(Stateful):
             np.dot(G[l], metric.inverse, out=P[l])
             decrease += self.shares[l] * float(np.vdot(P[l], G[l]))
         factor = trust_factor(loss.step_scale**2 * decrease / count**2, self.radius)
-        step = (1.0 - self.momentum) * self.rate * factor * loss.step_scale / count
+        step = (1.0 - self.momentum) * self.rate_now * factor * loss.step_scale / count
         for l, w in enumerate(self.layers[1:], 1):
             p = P[l] if l in self.metrics else G[l]
             heavy_ball_into(
