@@ -43,7 +43,7 @@ def train(
     alpha: float = 0.0,
     sample_weight: Any = None,
     label_smoothing: float | None = None,
-    batch_size: int | None = None,
+    batch_size: int | str | None = None,
     refresh_every: int | None = None,
     early_stopping: bool = False,
     validation_fraction: float = 0.1,
@@ -51,11 +51,11 @@ def train(
     target_unit: float | None = None,
     max_iter: int = 200,
     tol: float = 1e-4,
-    n_iter_no_change: int = 10,
+    n_iter_no_change: float = 10,
     random_state: int | np.random.Generator | None = None,
     n_threads: int | None = None,
     callback: Callback | None = None,
-    verbose: int = 0,
+    verbose: bool | int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 10,
     checkpoint_errors: str = "raise",
@@ -82,7 +82,7 @@ def train(
     hidden_layer_sizes : int or sequence of int, default (100,)
         Widths of the fully connected hidden layers; empty for a linear model.
     activation : str, default "tanh"
-        One of ``lysep_fast.kernels.ACTIVATION_CODES``.
+        One of ``lysep_fast.kernels.ACTIVATION_CODES``, or ``"logistic"`` for ``"sigmoid"``.
     conv_channels : int or sequence of int, default ()
         Output channels of the convolutions below the fully connected layers, none by default.
     kernel_size, pool_size : int or sequence of int, default 3 and 2
@@ -123,8 +123,9 @@ def train(
         default what suits the solver (0.05 for ``"mini-batch"``, 0 for the others).  The reported
         cross-entropy is never smoothed.  With ``"alternating"`` F is made of smoothed losses, so
         ``C sqrt(F)`` bounds the smoothed cross-entropy, not the reported one.
-    batch_size : int, optional
-        Samples per step of the mini-batch solver, or per subset of the sweeps.
+    batch_size : int or "auto", optional
+        Samples per step of the mini-batch solver, or per subset of the sweeps; ``"auto"``, like
+        None, leaves the choice to the solver.
     refresh_every : int, optional
         Sweeps on a subset before the next one is drawn.
     early_stopping : bool, default False
@@ -143,8 +144,8 @@ def train(
         Stop when the loss (for ``"alternating"`` the separated loss), for these two with its
         penalty and its smoothing, has fallen by less than this share of its lowest value in each
         of `n_iter_no_change` sweeps in a row; 0 stops only when it does not fall at all.
-    n_iter_no_change : int, default 10
-        See `tol`.
+    n_iter_no_change : int or numpy.inf, default 10
+        See `tol`; with infinity a loss that stands still never stops training.
     random_state : int, numpy.random.Generator or None
         Seed of the initial weights.
     n_threads : int, optional
@@ -153,8 +154,8 @@ def train(
     callback : callable, optional
         Called with every `HistoryRow`, the initial one included; training stops when it returns
         True.
-    verbose : int, default 0
-        1 prints one line per sweep.
+    verbose : bool or int, default 0
+        True, or a number above 0, prints one line per sweep.
     checkpoint : str or path-like, optional
         File to write the complete state of the run to, in place of what is there: before the first
         sweep, after every `checkpoint_every`, and at the end.  A run that is killed at any

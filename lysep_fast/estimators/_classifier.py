@@ -36,10 +36,11 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         Class labels.
     loss_curve_ : list of float
         Cross-entropy of the true network on the training data after every sweep.
-    validation_loss_curve_ : list of float
-        Cross-entropy of the held-out samples after every sweep; NaN without early stopping.
-    validation_scores_ : list of float
-        Accuracy on the held-out samples after every sweep; NaN without early stopping.
+    validation_loss_curve_ : list of float or None
+        Cross-entropy of the held-out samples after every sweep; None without early stopping, NaN
+        for those calls among several that were without.
+    validation_scores_ : list of float or None
+        Accuracy on the held-out samples after every sweep; None or NaN like the losses.
     bound_constant_ : float
         C of ``loss_curve_[k] <= C * separated_loss_curve_[k]``; not promised for
         ``"alternating"`` with label smoothing, where F is made of smoothed losses.

@@ -74,6 +74,9 @@ class Settings(RunSettings):
                 self.validation_fraction, "validation_fraction", 0.0, 1.0, exclusive=True
             ),
         )
+        given: Any = self.batch_size
+        if isinstance(given, str) and given == "auto":
+            self._keep(batch_size=None)
         super().__post_init__()
         if not self._is_auto:  # which has options when the data is known
             self._made(self.solver)
