@@ -72,9 +72,11 @@ def train(
     ----------
     X : array-like, shape (n, d), or (n, H, W) or (n, C, H, W) with `conv_channels`
         Training inputs.  float32 data is trained in float32, everything else in float64.
-    y : array-like of int, shape (n,), or of numbers, shape (n,) or (n, K)
-        Class indices ``0..K-1``, or the targets of a regression.
-    loss : {"cross-entropy", "squared-error"}, default "cross-entropy"
+    y : array-like of int, shape (n,) or (n, K), or of numbers, shape (n,) or (n, K)
+        Class indices ``0..K-1``, (n,), labels 0 or 1, (n, K), or the targets of a regression.
+    loss : {"cross-entropy", "binary-cross-entropy", "squared-error"}, default "cross-entropy"
+        ``"binary-cross-entropy"`` is for labels, any number of which a sample may have: its mean
+        over the samples, summed over the labels.
         ``"squared-error"`` is regression: the mean over the samples of ``|U_n - y_n|^2``, summed
         over the outputs (their scales count; twice the loss of scikit-learn's MLPRegressor).
         Targets are standardised inside, so their unit does not matter, and the history is in
@@ -104,8 +106,9 @@ def train(
     weights : {"frobenius", "patch", "spectral"}, default "frobenius"
         Norm of the adaptive weights ``w_l``; ``"patch"`` is a tighter one of convolutions.
     output_bias : bool, optional
-        Whether the output layer has a bias; default False for a classifier (the paper's has
-        none), True for a regression, whose targets need not be centred then.
+        Whether the output layer has a bias; default False for classes (the paper's has none),
+        True for labels, which may be rare, and for a regression, whose targets need not be
+        centred then.
     init : {"uniform", "orthogonal", "normalised", "normalised-small"} or Result, optional
         Initial weights, by default those that suit the solver: ``"uniform"`` in
         +-1/sqrt(fan_in) for the paper's algorithm, ``"normalised"`` (orthogonal, then every
@@ -129,7 +132,7 @@ def train(
     refresh_every : int, optional
         Sweeps on a subset before the next one is drawn.
     early_stopping : bool, default False
-        Hold out `validation_fraction` of every class (or of all samples in a regression), stop
+        Hold out `validation_fraction` of every class (or of all samples for labels and numbers), stop
         when its loss has not improved for `n_iter_no_change` sweeps, and return the best iterate.
     validation_fraction : float, default 0.1
         See `early_stopping`.

@@ -23,7 +23,7 @@ except ImportError as error:
     ) from error
 
 from ..files.estimators import learned, save_estimator
-from ..losses import CrossEntropy, SquaredError
+from ..losses import BinaryCrossEntropy, CrossEntropy, SquaredError
 from ..result import Result, Status
 from ..solvers import OnlineMiniBatch, make_solver
 from ..solvers.online import Memory
@@ -33,7 +33,11 @@ from ..validation import check_flag
 __all__ = ["NetworkEstimator"]
 
 #: What turns outputs into predictions, by loss.
-OUT_ACTIVATIONS = {CrossEntropy.name: "softmax", SquaredError.name: "identity"}
+OUT_ACTIVATIONS = {
+    CrossEntropy.name: "softmax",
+    BinaryCrossEntropy.name: "logistic",
+    SquaredError.name: "identity",
+}
 #: Parameters of the estimators that `train` does not have.
 _OWN = ("class_weight", "random_state", "warm_start")
 #: Solvers of `partial_fit` that go on from part to part.
@@ -82,7 +86,7 @@ class NetworkEstimator(BaseEstimator):
         Number of layers, the inputs counted as one.
     n_outputs_ : int
         Number of outputs: one per class, also for two classes, or one per target.
-    out_activation_ : {"softmax", "identity"}
+    out_activation_ : {"softmax", "logistic", "identity"}
         What turns outputs into probabilities or predictions.
     coefs_, intercepts_ : list of ndarray
         Weights of shape (fan_in, fan_out) and biases, layer by layer.

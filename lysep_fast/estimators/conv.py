@@ -55,7 +55,7 @@ class LySepConvClassifier(NetworkClassifier):
         solver: Any = "auto",
         solver_options: dict[str, Any] | None = None,
         weights: str = "frobenius",
-        output_bias: bool = False,
+        output_bias: bool | None = None,
         init: str | None = None,
         alpha: float = 0.0,
         label_smoothing: float | None = None,

@@ -35,7 +35,7 @@ class LySepClassifier(NetworkClassifier):
         solver: Any = "auto",
         solver_options: dict[str, Any] | None = None,
         weights: str = "frobenius",
-        output_bias: bool = False,
+        output_bias: bool | None = None,
         init: str | None = None,
         alpha: float = 0.0,
         batch_size: int | str | None = None,

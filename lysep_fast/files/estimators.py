@@ -120,7 +120,7 @@ def learned(result: Any, former: Mapping[str, Any] | None = None) -> dict[str, A
     former : mapping, optional
         The attributes before, if training went on from there: the curves go on as well.
     """
-    score = "validation_accuracy" if result.loss == "cross-entropy" else "validation_r2"
+    score = "validation_r2" if result.loss == "squared-error" else "validation_accuracy"
     start, *rows = result.history
     columns = dict(zip(CURVES, ("loss", "separated_loss", "validation_loss", score), strict=True))
     held_out = not math.isnan(start.validation_loss)

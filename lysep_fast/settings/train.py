@@ -14,7 +14,7 @@ import numpy as np
 from ..checkpoint import digest
 from ..layers.conv import CONVOLUTION_NORMS
 from ..layers.dense import NORMS
-from ..losses import CrossEntropy, SquaredError
+from ..losses import BinaryCrossEntropy, CrossEntropy, SquaredError
 from ..losses.targets import LOSSES
 from ..network.architecture import ConvolutionLayers
 from ..passes.normalise import INIT_CHOICES
@@ -31,6 +31,18 @@ from ..validation import (
 from .run import IN_SOLVER, NOT_GIVEN, RunSettings, compared_as
 
 __all__ = ["Settings"]
+
+#: What the targets of a loss are, and the loss that a setting belongs to.
+_TARGETS = {
+    CrossEntropy.name: "classes",
+    BinaryCrossEntropy.name: "labels",
+    SquaredError.name: "numbers",
+}
+_BELONGS = {
+    "n_classes": CrossEntropy.name,
+    "label_smoothing": CrossEntropy.name,
+    "target_unit": SquaredError.name,
+}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -103,28 +115,20 @@ class Settings(RunSettings):
         if self.target_unit is not None:
             unit = check_number(self.target_unit, "target_unit", 0.0, exclusive=True)
             self._keep(target_unit=unit)
-        belongs = {"n_classes": "classes", "label_smoothing": "classes", "target_unit": "numbers"}
-        wanted, other = (
-            ("classes", SquaredError) if self._has_classes else ("numbers", CrossEntropy)
-        )
-        for name, kind in belongs.items():
+        for name, owner in _BELONGS.items():
             value = getattr(self, name)
-            if value is not None and kind != wanted:
+            if value is not None and owner != loss:
                 raise ValueError(
-                    f"{name}={value!r} belongs to {kind}, but loss={loss!r} has {wanted} as "
-                    f"targets; leave it out, or choose loss={other.name!r}"
+                    f"{name}={value!r} belongs to {_TARGETS[owner]}, but loss={loss!r} has "
+                    f"{_TARGETS[loss]} as targets; leave it out, or choose loss={owner!r}"
                 )
         if self.n_classes is not None:
-            self._keep(n_classes=check_integer(self.n_classes, "n_classes", minimum=2))
+            self._keep(n_classes=check_integer(self.n_classes, "n_classes", minimum=1))
         if self.label_smoothing is not None:
             smoothing = check_number(self.label_smoothing, "label_smoothing", 0.0, 0.999)
             self._keep(label_smoothing=smoothing)
-        bias = not self._has_classes if self.output_bias is None else self.output_bias
+        bias = loss != CrossEntropy.name if self.output_bias is None else self.output_bias
         self._keep(output_bias=check_flag(bias, "output_bias"))
-
-    @property
-    def _has_classes(self) -> bool:
-        return self.loss == CrossEntropy.name
 
     @property
     def _is_auto(self) -> bool:
@@ -166,7 +170,8 @@ class Settings(RunSettings):
             "alpha": self.alpha > 0.0,
             "sample_weight": weighted,
             "label_smoothing": bool(self.label_smoothing),
-            "regression": not self._has_classes,
+            "regression": self.loss == SquaredError.name,
+            "multilabel": self.loss == BinaryCrossEntropy.name,
         }
         for name in (name for name, is_set in wanted.items() if is_set):
             if name not in method.supports:
@@ -198,8 +203,9 @@ def _unsupported(name: str, solver: str | Solver) -> str:
     """Return an error message about what a solver cannot take into account."""
     able = [key for key, kind in SOLVERS.items() if name in kind.supports]
     what, else_ = f"{name} into account", "leave it at its default, or "
-    if name == "regression":
-        what, else_ = f"loss={SquaredError.name!r}", ""
+    kinds = {"regression": SquaredError.name, "multilabel": BinaryCrossEntropy.name}
+    if name in kinds:
+        what, else_ = f"loss={kinds[name]!r}", ""
     return (
         f"solver={solver!r} cannot take {what}; {else_}choose one of {', '.join(map(repr, able))}"
     )

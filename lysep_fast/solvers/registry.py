@@ -53,7 +53,7 @@ def choose_solver(
         present = sample_weight[sample_weight > 0.0]
         if np.max(present) > AUTO_RATIO * np.min(present):
             return "mini-batch"
-    if loss != "cross-entropy":
+    if loss == "squared-error":
         most = AUTO_FLAT[1]
         dense = n_features == 1 or (n_features == 2 and n_samples >= AUTO_PLANE)
         return "quasi-newton" if dense and n_samples <= most else "mini-batch"
@@ -69,7 +69,7 @@ def choose_init(solver: Solver, n_features: int, loss: str) -> str:
     In few dimensions a regression needs neurons that bend: from nearly linear ones the mini-batch
     steps do not find sharp waves.
     """
-    if loss != "cross-entropy" and n_features <= AUTO_FLAT[0]:
+    if loss == "squared-error" and n_features <= AUTO_FLAT[0]:
         return solver.init.removesuffix("-small")
     return solver.init
 
