@@ -132,8 +132,9 @@ def train(
     refresh_every : int, optional
         Sweeps on a subset before the next one is drawn.
     early_stopping : bool, default False
-        Hold out `validation_fraction` of every class (or of all samples for labels and numbers), stop
-        when its loss has not improved for `n_iter_no_change` sweeps, and return the best iterate.
+        Hold out `validation_fraction` of every class (or of all samples for labels and numbers),
+        stop when its loss has not improved for `n_iter_no_change` sweeps, and return the best
+        iterate.
     validation_fraction : float, default 0.1
         See `early_stopping`.
     n_classes : int, optional

@@ -61,8 +61,9 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         """Train on X of shape (n, d), labels y and optional sample weights of shape (n,).
 
         y of shape (n, K), K > 1, holds 0 and 1, any number of ones per sample: then the K labels
-        are learned together, each with a probability of its own.  A convolutional classifier also takes images, (n, H, W) or (n, C, H, W).  With
-        ``warm_start=True`` training goes on from the weights of the last call.
+        are learned together, each with a probability of its own.  A convolutional classifier also
+        takes images, (n, H, W) or (n, C, H, W).  With ``warm_start=True`` training goes on from
+        the weights of the last call.
 
         Raises
         ------

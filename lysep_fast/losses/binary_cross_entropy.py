@@ -141,9 +141,7 @@ class BinaryCrossEntropy(Loss):
         labels_correct_into(U, self.y[rows], hit)
         return float(self.weighted_sum(hit, rows))
 
-    def _sums(
-        self, rows: slice, e: np.ndarray, hits: float
-    ) -> tuple[float, float, float, float]:
+    def _sums(self, rows: slice, e: np.ndarray, hits: float) -> tuple[float, float, float, float]:
         loss, squares = self.reported(e, rows)
         return loss, squares, hits, loss
 
