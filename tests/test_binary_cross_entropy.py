@@ -75,12 +75,13 @@ def exact(U, Y):
 def test_kernels_against_the_definition(K, dtype, scale):
     U, Y = labelled(60 if JIT_ENABLED else 5, K, dtype, scale)
     e, G = exact(U, Y)
-    rtol, tiny = 8 * np.finfo(dtype).eps, 1e3 * np.finfo(dtype).tiny  # below it there is 0
+    rtol, tiny = 8 * np.finfo(dtype).eps, 4 * np.finfo(dtype).tiny  # below it there is 0
     for of, wanted in ((0, U), (1, G), (2, 2 * e[:, None] * G)):
         V, found = U.copy(), np.empty(len(U), dtype)
         binary_cross_entropy_into(V, Y, found, V, of)  # in place
         np.testing.assert_allclose(found.astype(LONG), e, rtol=rtol, atol=tiny)
-        np.testing.assert_allclose(V.astype(LONG), wanted, rtol=2 * rtol, atol=tiny)
+        lost = tiny * (2 * e.max() if of == 2 else 1)
+        np.testing.assert_allclose(V.astype(LONG), wanted, rtol=2 * rtol, atol=lost)
 
 
 @every_dtype

@@ -52,7 +52,7 @@ def test_every_solver_learns_and_tells_the_truth(data, options, dtype):
     U = result.decision_function(X)
     z = np.where(Y == 1, -U, U).astype(float)
     np.testing.assert_array_equal(result.predict(X), U > 0)
-    np.testing.assert_allclose(result.predict_proba(X), expit(U), rtol=1e-5)
+    np.testing.assert_allclose(result.predict_proba(X), expit(U), rtol=1e-5, atol=1e-30)
     if options["solver"] != "measured-sweeps" and "batch_size" not in options:
         loss = np.mean(np.sum(np.logaddexp(0, z), axis=1))
         assert last.loss == pytest.approx(loss, rel=1e-5)
@@ -197,7 +197,7 @@ def test_predictions_have_a_column_for_every_label(model, data):
     assert model.classes_.tolist() == [0, 1, 2]
     assert (model.n_outputs_, model.out_activation_) == (3, "logistic")
     np.testing.assert_array_equal(model.predict(X), P > 0.5)
-    np.testing.assert_allclose(model.predict_log_proba(X), np.log(P), rtol=1e-10, atol=1e-15)
+    np.testing.assert_allclose(model.predict_log_proba(X), np.log(P))
     np.testing.assert_allclose(expit(model.decision_function(X)), P, rtol=1e-10)
     assert model.score(X, Y) == np.mean(np.all(model.predict(X) == Y, axis=1))
     assert model.score(X, Y) == pytest.approx(model.result_.history[-1].accuracy)
