@@ -89,7 +89,7 @@ class Stopping:
     tol : float
         An iteration is quiet unless the watched value has fallen by more than this share of its
         lowest one.
-    n_iter_no_change : int
+    n_iter_no_change : int or infinity
         Quiet iterations in a row after which to stop.
     quiet, done : Enum
         Statuses after so many quiet iterations, and after `max_iter`.
@@ -99,7 +99,7 @@ class Stopping:
 
     max_iter: int
     tol: float
-    n_iter_no_change: int
+    n_iter_no_change: float
     quiet: enum.Enum
     done: enum.Enum
     mark: float = 0.0

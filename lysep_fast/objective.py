@@ -10,6 +10,7 @@ includes that of the pooling below it.  Sample weights c_n of mean 1 keep the bo
 sample by sample, and ``(1/n) sum c_n e_n <= sqrt((1/n) sum c_n e_n^2)``.  Smoothed targets keep it
 for the smoothed cross-entropy, sqrt(2)-Lipschitz in the logits as well.  A squared error has
 ``e_n = |U_n - T_n|``, 1-Lipschitz: its root mean square is at most ``C LS``, 1 in place of 2 in C.
+For K labels 0 or 1 the sum of their cross-entropies is sqrt(K)-Lipschitz, and C has K there.
 
 With weight decay the alternating method never increases ``F + alpha/2 sum_l ||W_l||_F^2``.
 """

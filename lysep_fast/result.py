@@ -11,6 +11,7 @@ import numpy as np
 
 from .container.archive import Archive, write_archive
 from .files.results import RESULT, expected_result, pack_result, unpack_result
+from .kernels.activation import SIGMOID, activation_into
 from .kernels.softmax import softmax_into
 from .network import Network
 from .network.walk import Walk
@@ -62,9 +63,11 @@ class HistoryRow:
         Wall time since training began, evaluation included.
     loss : float
         Mean cross-entropy of the true network on the training data, with sample weights, never
-        smoothed; for a regression the mean squared error, summed over the outputs.
+        smoothed, summed over labels if there are any; for a regression the mean squared error,
+        summed over the outputs.
     accuracy : float
-        Share of training samples that the true network classifies correctly; NaN for a regression.
+        Share of training samples that the true network classifies correctly, all of their labels
+        if there are any; NaN for a regression.
     separated_loss : float
         LS = sqrt(F), without the penalty of weight decay;
         ``loss <= bound_constant * separated_loss``, for a regression with ``sqrt(loss)`` on the
@@ -124,8 +127,9 @@ class Result:
         Threads used in training, and by default in prediction.
     best_iter : int
         Number of sweeps after which the returned weights were reached.
-    loss : {"cross-entropy", "squared-error"}
-        What was minimised, so whether this is a classifier or a regression.
+    loss : {"cross-entropy", "binary-cross-entropy", "squared-error"}
+        What was minimised, so whether this is a classifier of classes or of labels, or a
+        regression.
     flat : bool
         Whether `predict` of a regression returns one number per sample, as the targets were.
     """
@@ -201,7 +205,7 @@ class Result:
         ValueError
             If X is not a finite numeric matrix with d columns, or if this is a regression.
         """
-        if self.loss != "cross-entropy":
+        if self.loss == "squared-error":
             raise ValueError(
                 f"decision_function and predict_proba are a classifier's, but loss={self.loss!r}; "
                 "use predict"
@@ -226,16 +230,21 @@ class Result:
         return _finite(out, X)
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """Return class probabilities, shape (n, K); see `decision_function`."""
+        """Return probabilities of the classes or labels, shape (n, K); see `decision_function`."""
         U = self.decision_function(X)
-        softmax_into(U, U)
+        if self.loss == "binary-cross-entropy":
+            activation_into(SIGMOID, U, U)
+        else:
+            softmax_into(U, U)
         return U
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return class indices, shape (n,), or for a regression numbers, (n, K) or (n,)."""
+        """Return class indices, shape (n,), labels 0 or 1, (n, K), or numbers, (n, K) or (n,)."""
         if self.loss == "squared-error":
             outputs = self._outputs(X)
             return outputs[:, 0] if self.flat else outputs
+        if self.loss == "binary-cross-entropy":
+            return (self._outputs(X) > 0.0).astype(np.int64)
         return np.argmax(self.decision_function(X), axis=1)
 
     def copy_weights(

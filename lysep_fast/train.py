@@ -43,7 +43,7 @@ def train(
     alpha: float = 0.0,
     sample_weight: Any = None,
     label_smoothing: float | None = None,
-    batch_size: int | None = None,
+    batch_size: int | str | None = None,
     refresh_every: int | None = None,
     early_stopping: bool | str = False,
     validation_fraction: float = 0.1,
@@ -51,11 +51,11 @@ def train(
     target_unit: float | Sequence[float] | None = None,
     max_iter: int = 200,
     tol: float = 1e-4,
-    n_iter_no_change: int = 10,
+    n_iter_no_change: float = 10,
     random_state: int | np.random.Generator | None = None,
     n_threads: int | None = None,
     callback: Callback | None = None,
-    verbose: int = 0,
+    verbose: bool | int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 10,
     checkpoint_errors: str = "raise",
@@ -72,9 +72,11 @@ def train(
     ----------
     X : array-like, shape (n, d), or (n, H, W) or (n, C, H, W) with `conv_channels`
         Training inputs.  float32 data is trained in float32, everything else in float64.
-    y : array-like of int, shape (n,), or of numbers, shape (n,) or (n, K)
-        Class indices ``0..K-1``, or the targets of a regression.
-    loss : {"cross-entropy", "squared-error"}, default "cross-entropy"
+    y : array-like of int, shape (n,) or (n, K), or of numbers, shape (n,) or (n, K)
+        Class indices ``0..K-1``, (n,), labels 0 or 1, (n, K), or the targets of a regression.
+    loss : {"cross-entropy", "binary-cross-entropy", "squared-error"}, default "cross-entropy"
+        ``"binary-cross-entropy"`` is for labels, any number of which a sample may have: its mean
+        over the samples, summed over the labels.
         ``"squared-error"`` is regression: the mean over the samples of ``|U_n - y_n|^2``, summed
         over the outputs (twice the loss of scikit-learn's MLPRegressor).  Every output is
         standardised inside, so that units do not matter; the history is in those of the targets,
@@ -82,8 +84,9 @@ def train(
     hidden_layer_sizes : int or sequence of int, default (100,)
         Widths of the fully connected hidden layers; empty for a linear model.
     activation : str, optional
-        One of ``lysep_fast.kernels.ACTIVATION_CODES``; default ``"relu"`` for classes learned by
-        mini-batches, otherwise the papers' ``"tanh"``.
+        One of ``lysep_fast.kernels.ACTIVATION_CODES``, or ``"logistic"`` for ``"sigmoid"``;
+        default ``"relu"`` for classes and labels learned by mini-batches, otherwise the papers'
+        ``"tanh"``.
     conv_channels : int or sequence of int, default ()
         Output channels of the convolutions below the fully connected layers, none by default.
     kernel_size, pool_size : int or sequence of int, default 3 and 2
@@ -114,8 +117,8 @@ def train(
         +-1/sqrt(fan_in) for the paper's algorithm, ``"normalised"`` (orthogonal, then every
         hidden neuron scaled and shifted over the data), ``"normalised-small"`` (the same,
         closer to a linear network) or ``"normalised-wide"`` (far from it, for targets that go up
-        and down many times) for the others; or ``"orthogonal"``.  A `Result` of a network of the same
-        architecture trains on from its weights, which are copied; the solver starts afresh.
+        and down many times) for the others; or ``"orthogonal"``.  A `Result` of a network of the
+        same architecture trains on from its weights, which are copied; the solver starts afresh.
     standardise : bool, optional
         Whether training sees every column of X with mean 0 and about unit spread, so that its
         unit and its offset do not matter (see `lysep_fast.samples.scaling`); afterwards that is
@@ -133,8 +136,9 @@ def train(
         default 0, as smoothed probabilities are not those of the data.  The reported
         cross-entropy is never smoothed.  With ``"alternating"`` F is made of smoothed losses, so
         ``C sqrt(F)`` bounds the smoothed cross-entropy, not the reported one.
-    batch_size : int, optional
-        Samples per step of the mini-batch solver, or per subset of the sweeps.
+    batch_size : int or "auto", optional
+        Samples per step of the mini-batch solver, or per subset of the sweeps; ``"auto"``, like
+        None, leaves the choice to the solver.
     refresh_every : int, optional
         Sweeps on a subset before the next one is drawn.
     early_stopping : bool or "auto", default False
@@ -159,8 +163,8 @@ def train(
         of `n_iter_no_change` sweeps in a row; 0 stops only when it does not fall at all.  Also
         stop when the cross-entropy is below `tol` / 10, or the mean squared error below
         ``(tol / 10)^2`` of the variance.
-    n_iter_no_change : int, default 10
-        See `tol`.
+    n_iter_no_change : int or numpy.inf, default 10
+        See `tol`; with infinity a loss that stands still never stops training.
     random_state : int, numpy.random.Generator or None
         Seed of the initial weights.
     n_threads : int, optional
@@ -169,8 +173,8 @@ def train(
     callback : callable, optional
         Called with every `HistoryRow`, the initial one included; training stops when it returns
         True.
-    verbose : int, default 0
-        1 prints one line per sweep.
+    verbose : bool or int, default 0
+        True, or a number above 0, prints one line per sweep.
     checkpoint : str or path-like, optional
         File to write the complete state of the run to, in place of what is there: before the first
         sweep, after every `checkpoint_every`, and at the end.  A run that is killed at any

@@ -342,5 +342,10 @@ def check_choice(value: Any, name: str, choices: Sequence[str]) -> str:
 
 
 def check_activation(activation: Any) -> str:
-    """Return the activation's name, or raise an error that lists the known ones."""
+    """Return the activation's name here, or raise an error that lists the known ones.
+
+    ``"logistic"`` is what scikit-learn calls the sigmoid; it has one name in files and networks.
+    """
+    if isinstance(activation, str) and activation == "logistic":
+        return "sigmoid"
     return check_choice(activation, "activation", tuple(ACTIVATION_CODES))

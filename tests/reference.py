@@ -153,18 +153,16 @@ class Reference:
         """Copy the library's state in float64; its residuals and cached sums are left behind.
 
         Networks with convolutions give a `ConvolutionalReference`, the squared error gives a
-        `RegressionReference`.
+        `RegressionReference`, and several labels per sample give a `LabelReference`.
         """
         network, loss = problem.network, problem.loss
         regression = loss.name == "squared-error"
         convolutional = isinstance(network.layers[0], Convolution)
-        truth = (
-            RegressionReference
-            if regression
-            else ConvolutionalReference
-            if convolutional
-            else Reference
-        )(
+        kind = {
+            "squared-error": RegressionReference,
+            "binary-cross-entropy": LabelReference,
+        }.get(loss.name, ConvolutionalReference if convolutional else Reference)
+        truth = kind(
             problem.samples.X.astype(float),
             loss.y.astype(float) if regression else loss.y,
             *([a.astype(float) for a in group] for group in (state.W, state.b, state.A)),
@@ -172,7 +170,7 @@ class Reference:
             problem.objective.norm,
             network.output_bias,
             loss.sample_weight,
-            0.0 if regression else loss.label_smoothing or 0.0,
+            getattr(loss, "label_smoothing", None) or 0.0,
             problem.alpha,
         )
         if convolutional:
@@ -550,3 +548,24 @@ class RegressionReference(Reference):
             self.W[L], self.b[L] = ridge_least_squares_with_bias(S, self.y, eta, root)
         else:
             self.W[L] = ridge_least_squares(S, self.y - self.b[L], eta, root)
+
+
+class LabelReference(Reference):
+    """The same with several labels per sample: y is 0 or 1, (n, K), and losses are summed."""
+
+    def errors(self, U):
+        return np.sum(np.where(self.y == 1, np.logaddexp(0, -U), np.logaddexp(0, U)), axis=1)
+
+    def loss(self):
+        """Return the weighted mean over the samples of the sum over the labels."""
+        return np.mean(self.c * self.errors(self.logits()))
+
+    def surrogate_losses(self):
+        return self.errors(self.surrogate_logits())
+
+    def weighted_loss_gradient(self):
+        U = self.surrogate_logits()
+        return 2 * (self.c * self.errors(U))[:, None] * (_sigmoid(U) - self.y)
+
+    def accuracy(self):
+        return np.mean(np.all((self.logits() > 0) == self.y, axis=1))

@@ -132,6 +132,7 @@ def test_settings_are_frozen_and_hold_checked_values():
         assert type(getattr(settings, name)) is type(value), name
     assert settings.n_threads >= 1
     assert Settings().output_bias is False
+    assert Settings(loss="binary-cross-entropy").output_bias is True
     assert PdeSettings(problem=PROBLEM).scale == 0.6
     assert PdeSettings(problem=PROBLEM, hidden_layer_sizes=3).widths == (2, 3)
 
@@ -144,11 +145,14 @@ def test_settings_are_frozen_and_hold_checked_values():
         ({"callback": 3}, "callback must be callable or None, got 3"),
         ({"random_state": "x"}, "random_state must be"),
         ({"checkpoint": 5}, "checkpoint must be the path"),
-        ({"n_classes": 1}, "n_classes must be at least 2, got 1"),
+        ({"n_classes": 0}, "n_classes must be at least 1, got 0"),
         ({"n_classes": 3, "loss": "squared-error"}, "n_classes=3 belongs to classes"),
         ({"label_smoothing": 0, "loss": "squared-error"}, "label_smoothing=0 belongs to classes"),
         ({"label_smoothing": 2}, "label_smoothing must be"),
         ({"target_unit": 1.0}, "target_unit=1.0 belongs to numbers"),
+        ({"n_classes": 3, "loss": "binary-cross-entropy"}, "has labels as targets"),
+        ({"label_smoothing": 0.1, "loss": "binary-cross-entropy"}, "belongs to classes"),
+        ({"target_unit": 1.0, "loss": "binary-cross-entropy"}, "belongs to numbers"),
         ({"target_unit": 0, "loss": "squared-error"}, "target_unit must be"),
         ({"image_shape": (2, 2)}, "image_shape=(2, 2) needs convolutions"),
         ({"weights": "patch"}, "weights must be one of"),
@@ -331,14 +335,14 @@ DENSE = {
     "image_shape": "LySepConvClassifier has it",
     "refresh_every": "sweeps on subsets are for large sets of images",
 }
-OTHERS = {"output_bias": "known, as the loss is", "random_state": "scikit-learn's kinds as well"}
+OTHERS = {"random_state": "scikit-learn's kinds as well"}
 #: Parameters by estimator that `train` has not, has alone, or has with another default or text.
 ESTIMATORS = {
     "LySepClassifier": (OWN, WITHOUT | DENSE, OTHERS),
     "LySepRegressor": (
         {"warm_start": OWN["warm_start"]},
         WITHOUT | DENSE | {"label_smoothing": "for classes"},
-        OTHERS,
+        OTHERS | {"output_bias": "known, as the loss is"},
     ),
     "LySepConvClassifier": (
         OWN,

@@ -102,7 +102,7 @@ ARGUMENTS = [
     ("weights", None),
     ("init", "zeros"),
     ("init", 3),
-    ("n_classes", 1),
+    ("n_classes", 0),
     ("n_classes", 3.5),
     ("max_iter", -1),
     ("max_iter", 2.5),

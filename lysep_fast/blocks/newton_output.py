@@ -5,10 +5,11 @@
     H    = S' diag(c v) S + (c_L + d) I + mu (tr/m) I,     v_n = |P - t|_n^2 + 2 e_n q_n (1 - q_n)
     dW   = -1/2 grad H^-1 - (mean of the rows of W),  halved until f does not rise.
 
-The losses do not depend on the mean of the logits, so the mean of the rows of W only adds to
-``||W||^2``: it goes at once, and the gradient is taken at the rest.  For two classes the step is
-then Newton's: along the difference of the logits ``2 v_n`` is the exact curvature of ``e_n^2``.
-For more classes H is a metric.
+The cross-entropy does not depend on the mean of the logits, so the mean of the rows of W only adds
+to ``||W||^2``: it goes at once, and the gradient is taken at the rest.  For two classes the step
+is then Newton's: along the difference of the logits ``2 v_n`` is the exact curvature of ``e_n^2``.
+For more classes H is a metric.  Where the mean of the outputs matters it stays, and for labels
+``2 v_n`` bounds the curvature.
 """
 
 from __future__ import annotations
@@ -115,7 +116,9 @@ class NewtonOutput(Stateful):
     def _direction(self, problem: TrainingProblem, point: _Point, ridge: float) -> Solution:
         """Return the Newton step for ``[W, b]``; without an output bias its last column is 0."""
         p = point.W.shape[1]
-        mean = point.W.mean(axis=0, dtype=np.float64)
+        mean = np.zeros(p)
+        if problem.loss.shift_invariant:
+            mean = point.W.mean(axis=0, dtype=np.float64)
         gradient = point.gradient.copy()
         ridge += problem.objective.decay
         gradient[:, :p] += ridge * (point.W - mean)

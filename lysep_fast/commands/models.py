@@ -46,7 +46,7 @@ class Model:
     @property
     def is_classifier(self) -> bool:
         """Whether classes are predicted, not numbers."""
-        return self.result.loss == "cross-entropy"
+        return self.result.loss != "squared-error"
 
     @property
     def labels(self) -> np.ndarray:
@@ -67,21 +67,27 @@ class Model:
             raise CommandError(f"{path} has images, but the model takes rows of {d} numbers")
 
     def predict(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return labels or numbers, and for a classifier the probabilities of the classes."""
+        """Return labels or numbers, and for a classifier the probabilities of the classes.
+
+        A network for several labels per sample gives 0 or 1 for each.
+        """
         if not self.is_classifier:
             return self.result.predict(X), None
         proba = self.result.predict_proba(X)
+        if self.result.loss == "binary-cross-entropy":
+            return self.result.predict(X), proba
         return self.labels[np.argmax(proba, axis=1)], proba
 
 
 def score(predicted: np.ndarray, y: np.ndarray, *, classes: bool) -> str:
     """Return accuracy, or R^2 over all outputs together, in words."""
     if classes:
-        if y.ndim != 1:
+        if y.ndim != predicted.ndim:
             raise CommandError(f"the target has shape {y.shape}; one class per row is needed")
         if "U" in (predicted.dtype.kind, y.dtype.kind):  # 7 in one file may be "7" in another
             predicted, y = predicted.astype(np.str_), y.astype(np.str_)
-        return f"accuracy {100 * np.mean(predicted == y):.2f} %"
+        right = (predicted == y).reshape(len(y), -1).all(axis=1)  # all labels of a row
+        return f"accuracy {100 * np.mean(right):.2f} %"
     if y.dtype.kind == "U" or y.shape != predicted.shape:
         raise CommandError(
             f"the target has dtype {y.dtype} and shape {y.shape}, but the model predicts numbers "

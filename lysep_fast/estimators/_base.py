@@ -22,7 +22,8 @@ except ImportError as error:
         "pip install 'lysep_fast[sklearn]', or use lysep_fast.train, which does without"
     ) from error
 
-from ..files.estimators import CURVES, learned, save_estimator
+from ..files.estimators import learned, save_estimator
+from ..losses import BinaryCrossEntropy, CrossEntropy, SquaredError
 from ..result import Result, Status
 from ..solvers import OnlineMiniBatch, make_solver
 from ..solvers.online import Memory
@@ -31,6 +32,12 @@ from ..validation import check_flag
 
 __all__ = ["NetworkEstimator"]
 
+#: What turns outputs into predictions, by loss.
+OUT_ACTIVATIONS = {
+    CrossEntropy.name: "softmax",
+    BinaryCrossEntropy.name: "logistic",
+    SquaredError.name: "identity",
+}
 #: Parameters of the estimators that `train` does not have.
 _OWN = ("class_weight", "random_state", "warm_start")
 #: Solvers of `partial_fit` that go on from part to part.
@@ -61,17 +68,28 @@ class NetworkEstimator(BaseEstimator):
         Loss of the true network on the training data after every sweep.
     separated_loss_curve_ : list of float
         LS = sqrt(F) after every sweep, without the penalty of `alpha`.
-    validation_loss_curve_ : list of float
-        Loss of the held-out samples after every sweep; NaN without early stopping.
-    validation_scores_ : list of float
-        Score on the held-out samples after every sweep; NaN without early stopping.
-    best_loss_, best_validation_score_ : float
-        Loss and validation score of the weights that were kept.
+    validation_loss_curve_ : list of float or None
+        Loss of the held-out samples after every sweep; None without early stopping, NaN for
+        those calls among several that were without.
+    validation_scores_ : list of float or None
+        Score on the held-out samples after every sweep; None or NaN like the losses.
+    loss_ : float
+        Loss of the network on the training data, with the weights that were kept.
+    best_loss_ : float or None
+        Smallest loss of a sweep; None with early stopping, where held-out samples judge.
+    best_validation_score_ : float or None
+        Largest validation score of a sweep; None without early stopping.
     bound_constant_ : float
         C of the bound of the loss by the separated loss.
     n_iter_ : int
         Number of sweeps done in the last call; the curves go on over all calls since a fresh
         start.
+    n_layers_ : int
+        Number of layers, the inputs counted as one.
+    n_outputs_ : int
+        Number of outputs: one per class, also for two classes, or one per target.
+    out_activation_ : {"softmax", "logistic", "identity"}
+        What turns outputs into probabilities or predictions.
     coefs_, intercepts_ : list of ndarray
         Weights of shape (fan_in, fan_out) and biases, layer by layer.
     result_ : lysep_fast.Result
@@ -152,10 +170,32 @@ class NetworkEstimator(BaseEstimator):
 
     def _record(self, result: Result, *, afresh: bool) -> None:
         """Set what is read after a fit; the curves go on where training did."""
-        for name, value in learned(result).items():
-            if name in CURVES and not afresh:
-                value = getattr(self, name) + value
+        for name, value in learned(result, None if afresh else vars(self)).items():
             setattr(self, name, value)
+
+    @property
+    def loss_(self) -> float:
+        """Loss of the network, with the weights that were kept, on the training data."""
+        check_is_fitted(self, "result_")
+        return float(self.result_.history[self.result_.best_iter].loss)
+
+    @property
+    def n_layers_(self) -> int:
+        """Number of layers, the inputs counted as one."""
+        check_is_fitted(self, "result_")
+        return int(self.result_.network.depth) + 1
+
+    @property
+    def n_outputs_(self) -> int:
+        """Number of outputs."""
+        check_is_fitted(self, "result_")
+        return int(self.result_.network.widths[-1])
+
+    @property
+    def out_activation_(self) -> str:
+        """What turns outputs into predictions."""
+        check_is_fitted(self, "result_")
+        return OUT_ACTIVATIONS[self.result_.loss]
 
     @property
     def coefs_(self) -> list[np.ndarray]:
@@ -212,6 +252,7 @@ def _one_sweep(arguments: dict[str, Any], n_samples: int, memory: Memory | None)
     options = arguments["solver_options"]
     if isinstance(options, Mapping | None):
         subsets = {name: arguments.pop(name, None) for name in ("batch_size", "refresh_every")}
-        options = {**(options or {}), **{k: v for k, v in subsets.items() if v is not None}}
+        given = {name: v for name, v in subsets.items() if v is not None and v != "auto"}
+        options = {**(options or {}), **given}
     make_solver("mini-batch", options)  # which says what is wrong with them
     return arguments | {"solver": OnlineMiniBatch(memory, **options), "solver_options": None}

@@ -48,7 +48,7 @@ class LySepConvClassifier(NetworkClassifier):
         hidden_layer_sizes: int | Sequence[int] = (64,),
         activation: str | None = None,
         *,
-        batch_size: int | None = None,
+        batch_size: int | str | None = None,
         refresh_every: int | None = None,
         image_shape: Sequence[int] | None = None,
         padding: int | str = "same",
@@ -65,11 +65,11 @@ class LySepConvClassifier(NetworkClassifier):
         validation_fraction: float = 0.1,
         max_iter: int = 200,
         tol: float = 1e-4,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: float = 10,
         random_state: Any = None,
         warm_start: bool = False,
         n_threads: int | None = None,
-        verbose: int = 0,
+        verbose: bool | int = 0,
         callback: Callable[[HistoryRow], bool | None] | None = None,
     ) -> None:
         self._keep(locals())

@@ -38,10 +38,11 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
         Mean squared error of the true network on the training data after every sweep, summed over
         the outputs: with one output twice that of scikit-learn's MLPRegressor, with several in
         the root of their mean variance.
-    validation_loss_curve_ : list of float
-        The same of the held-out samples after every sweep; NaN without early stopping.
-    validation_scores_ : list of float
-        R^2 on the held-out samples after every sweep; NaN without early stopping.
+    validation_loss_curve_ : list of float or None
+        The same of the held-out samples after every sweep; None without early stopping, NaN for
+        those calls among several that were without.
+    validation_scores_ : list of float or None
+        R^2 on the held-out samples after every sweep; None or NaN like the losses.
     bound_constant_ : float
         C of ``sqrt(loss_curve_[k]) <= C * separated_loss_curve_[k]``.
 
@@ -67,16 +68,16 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
         init: str | None = None,
         standardise: bool | None = None,
         alpha: float = 0.0,
-        batch_size: int | None = None,
+        batch_size: int | str | None = None,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.1,
         max_iter: int = 200,
         tol: float = 1e-4,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: float = 10,
         random_state: Any = None,
         warm_start: bool = False,
         n_threads: int | None = None,
-        verbose: int = 0,
+        verbose: bool | int = 0,
         callback: Callable[[HistoryRow], bool | None] | None = None,
     ) -> None:
         self._keep(locals())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -49,6 +50,8 @@ CURVES = (
     "validation_loss_curve_",
     "validation_scores_",
 )
+# Those that are None with early stopping, or without it.
+_OPTIONAL = (*CURVES[2:], *_NUMBERS[2:])
 _LABELS = ("classes_", "feature_names_in_")
 _SPREAD = ("mean_", "var_", "scale_")  # of the StandardScaler of a regressor's targets
 
@@ -86,8 +89,8 @@ def write_fitted(
         "result": result,
         "parameters": {key: encode(value, key) for key, value in parameters.items()},
         "n_features_in": int(own["n_features_in_"]),
-        "numbers": {key: encode(own[key], key) for key in _NUMBERS if key in own},
-        "curves": {key: len(own[key]) for key in CURVES if key in own},
+        "numbers": {key: encode(own[key], key) for key in _NUMBERS if own.get(key) is not None},
+        "curves": {key: len(own[key]) for key in CURVES if own.get(key) is not None},
         "labels": {},
         "random": None,
         "spread": None,
@@ -107,21 +110,53 @@ def write_fitted(
     write_archive(path, kind, header, arrays)
 
 
-def learned(result: Any) -> dict[str, Any]:
-    """Return what fitting leaves on an estimator that starts afresh, by attribute."""
-    rows, kept = result.history[1:], result.history[result.best_iter]
-    score = "validation_accuracy" if result.loss == "cross-entropy" else "validation_r2"
+def learned(result: Any, former: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what fitting leaves on an estimator, by attribute.
+
+    Parameters
+    ----------
+    result : Result
+        What training returned.
+    former : mapping, optional
+        The attributes before, if training went on from there: the curves go on as well.
+    """
+    score = "validation_r2" if result.loss == "squared-error" else "validation_accuracy"
+    start, *rows = result.history
+    columns = dict(zip(CURVES, ("loss", "separated_loss", "validation_loss", score), strict=True))
+    held_out = not math.isnan(start.validation_loss)
+    curves = {
+        key: [getattr(row, column) for row in rows] if held_out or key not in _OPTIONAL else None
+        for key, column in columns.items()
+    }
+    if former is not None:
+        done = len(former["loss_curve_"])
+        curves = {key: _joined(former[key], done, new, len(rows)) for key, new in curves.items()}
+    losses, scores = curves["loss_curve_"] or [], curves["validation_scores_"]
     return {
         "result_": result,
         "n_iter_": result.n_iter,
         "bound_constant_": result.bound_constant,
-        "loss_curve_": [row.loss for row in rows],
-        "separated_loss_curve_": [row.separated_loss for row in rows],
-        "validation_loss_curve_": [row.validation_loss for row in rows],
-        "validation_scores_": [getattr(row, score) for row in rows],
-        "best_loss_": kept.loss,
-        "best_validation_score_": getattr(kept, score),
+        **curves,
+        "best_loss_": None if held_out else _extreme(min, losses, start.loss),
+        "best_validation_score_": _extreme(max, scores or [], getattr(start, score))
+        if held_out
+        else None,
     }
+
+
+def _joined(
+    former: list[float] | None, done: int, new: list[float] | None, more: int
+) -> list[float] | None:
+    """Return two curves as one; NaN stands for one that is not there unless both are not."""
+    if former is None and new is None:
+        return None
+    return (former or [math.nan] * done) + (new or [math.nan] * more)
+
+
+def _extreme(choose: Any, values: list[float], otherwise: float) -> float:
+    """Return the smallest or largest of the numbers that are not NaN."""
+    chosen: float = choose((x for x in values if not math.isnan(x)), default=otherwise)
+    return chosen
 
 
 def unpack_labels_of(
@@ -143,6 +178,7 @@ def unpack_attributes(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> 
     scikit-learn is needed for the spread of a regressor's targets.
     """
     found: dict[str, Any] = {"n_features_in_": integer(header, "n_features_in", 1)}
+    found |= dict.fromkeys(_OPTIONAL)
     found |= {key: _number(value) for key, value in header["numbers"].items()}
     found |= {key: arrays[key].tolist() for key in header["curves"]}
     found |= unpack_labels_of(header, arrays)

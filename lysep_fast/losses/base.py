@@ -21,7 +21,7 @@ class Loss(ABC):
     Attributes
     ----------
     y : ndarray, shape (n,) or (n, K)
-        Targets: class indices or numbers.
+        Targets: class indices, labels 0 or 1, or numbers.
     n_outputs : int
         Number of outputs K.
     sample_weight : ndarray of shape (n,) or None
@@ -36,6 +36,8 @@ class Loss(ABC):
     score_name: str
     #: Whether e_n^2 is quadratic in U, so that the output layer has a closed form.
     quadratic: bool
+    #: Whether it does not matter if one number is added to all outputs of a sample.
+    shift_invariant: bool = False
     #: Square of the Lipschitz constant of e_n in U: ``C = sqrt(1 + slope sum_k c^(2k))``.
     slope: float
     #: Inverse of twice the largest curvature of the objective's sample losses, the natural

@@ -49,7 +49,7 @@ class CrossEntropy(Loss):
     """
 
     name, score_name = "cross-entropy", "accuracy"
-    quadratic, slope, step_scale = False, 2.0, 1.0
+    quadratic, shift_invariant, slope, step_scale = False, True, 2.0, 1.0
 
     def __init__(
         self,

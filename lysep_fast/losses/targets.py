@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..validation import check_labels, check_targets, check_weights
-from . import CrossEntropy, Loss, SquaredError
+from . import BinaryCrossEntropy, CrossEntropy, Loss, SquaredError
 
 __all__ = ["LOSSES", "Targets", "balanced"]
 
 Split = tuple[np.ndarray, np.ndarray]
 
-LOSSES = (CrossEntropy.name, SquaredError.name)
+LOSSES = (CrossEntropy.name, BinaryCrossEntropy.name, SquaredError.name)
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Targets:
     loss : Loss
         The loss bound to them.
     groups : ndarray of int, shape (n,)
-        Held-out samples are drawn from every group: the classes, or one group of all samples.
+        Held-out samples are drawn from every group: the classes, or one group of all samples for
+        labels and numbers.
     flat : bool
         Whether there was one number per sample.
     """
@@ -59,6 +60,9 @@ class Targets:
             labels, n_classes = check_labels(y, len(X), n_classes)
             c = check_weights(sample_weight, X)
             return cls(CrossEntropy(labels, n_classes, c, label_smoothing), labels, True)
+        if loss == BinaryCrossEntropy.name:
+            Y, c = _check_label_matrix(y, len(X)), check_weights(sample_weight, X)
+            return cls(BinaryCrossEntropy(Y, c), np.zeros(len(X), np.int64), False)
         T, c = check_targets(y, len(X), X.dtype), check_weights(sample_weight, X)
         squared = SquaredError.standardised(T, c, X.dtype, centre=output_bias, unit=unit)
         return cls(squared, np.zeros(len(X), np.int64), np.ndim(y) == 1)
@@ -110,6 +114,35 @@ class Targets:
                     "samples of weight 0, or set early_stopping=False"
                 )
         return kept, held_out
+
+
+def _check_label_matrix(y: Any, n_samples: int) -> np.ndarray:
+    """Return labels 0 or 1, of any dtype, as a C-contiguous matrix of uint8.
+
+    Raises
+    ------
+    ValueError
+        If they are not a matrix of zeros and ones with a row per sample.
+    """
+    array = np.asarray(y)
+    if array.ndim != 2 or not array.shape[1]:
+        raise ValueError(
+            f"y must have the shape (samples, labels) for loss={BinaryCrossEntropy.name!r}, got "
+            f"{array.shape}; use y.reshape(-1, 1) for one label, or "
+            f"loss={CrossEntropy.name!r} for class indices"
+        )
+    if len(array) != n_samples:
+        raise ValueError(
+            f"X and y must have the same length, got {n_samples} samples and {len(array)} rows "
+            "of labels"
+        )
+    wrong = ~np.isin(array, (0, 1))
+    if np.any(wrong):
+        raise ValueError(
+            f"y must hold labels 0 and 1 for loss={BinaryCrossEntropy.name!r}, got "
+            f"{array[wrong][0]!r}; several outputs of more classes need a classifier each"
+        )
+    return np.ascontiguousarray(array, np.uint8)
 
 
 def balanced(

@@ -4,7 +4,7 @@ One block goes through the whole network and back while it is in cache; nothing 
 data is stored.  Per layer the pass sums, over samples with weights c_n,
 
     gradient   sum_n c_n delta_{l,n} [S_{l-1,n}, 1]         delta_L = P - t,  or 2 (U - T)
-    Gram       sum_n c_n q_n [S_{l-1,n}, 1]'[S_{l-1,n}, 1]  q_n = 1 - p_{y_n},  or 1
+    Gram       sum_n c_n q_n [S_{l-1,n}, 1]'[S_{l-1,n}, 1]  q_n = 1 - p_{y_n},  1,  or |delta_L|
     size       sum_n |c_n delta_{l,n}|^2
 """
 

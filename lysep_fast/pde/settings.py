@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..features.jet import Jet
-from ..settings.run import IN_SOLVER, NOT_GIVEN, RunSettings, compared_as
+from ..settings.run import IN_SOLVER, NOT_GIVEN, PATIENCE, RunSettings, compared_as
 from ..solvers.registry import make_from
 from ..validation import check_integer, check_number, check_widths
 from .problem import Problem
@@ -39,7 +39,7 @@ class PdeSettings(RunSettings):
     n_boundary: int = 128
     boundary_weight: float = 100.0
     scale: float = NOT_GIVEN
-    n_iter_no_change: int = 20
+    n_iter_no_change: float = field(default=20, metadata=PATIENCE)
 
     def __post_init__(self) -> None:
         if not isinstance(self.problem, Problem):

@@ -34,11 +34,11 @@ def solve(
     scale: float | None = None,
     max_iter: int = 200,
     tol: float = 1e-4,
-    n_iter_no_change: int = 20,
+    n_iter_no_change: float = 20,
     random_state: int | np.random.Generator | None = None,
     n_threads: int | None = None,
     callback: Callback | None = None,
-    verbose: int = 0,
+    verbose: bool | int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 10,
     checkpoint_errors: str = "raise",
@@ -76,16 +76,16 @@ def solve(
     tol : float, default 1e-4
         Stop when the lowest loss has fallen by less than this share in each of
         `n_iter_no_change` iterations in a row.
-    n_iter_no_change : int, default 20
-        See `tol`.
+    n_iter_no_change : int or numpy.inf, default 20
+        See `tol`; with infinity a loss that stands still never stops the run.
     random_state : int, numpy.random.Generator or None
         Seed of points and initial weights.
     n_threads : int, optional
         Threads, default all CPUs of the process.  Results do not depend on it, to the last bit.
     callback : callable, optional
         Called with every `PdeRow`; solving stops when it returns True.
-    verbose : int, default 0
-        1 prints one line per iteration.
+    verbose : bool or int, default 0
+        True, or a number above 0, prints one line per iteration.
     checkpoint : str or path-like, optional
         File to write the complete state of the run to, in place of what is there: before the first
         iteration, after every `checkpoint_every`, and at the end.  A run that is killed at any

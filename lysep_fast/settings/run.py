@@ -6,6 +6,7 @@ Annotations are those of checked values: what may be left out has its default af
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from ..validation import (
     check_threads,
 )
 
-__all__ = ["IN_SOLVER", "NOT_GIVEN", "RunSettings", "compared_as", "free"]
+__all__ = ["IN_SOLVER", "NOT_GIVEN", "PATIENCE", "RunSettings", "compared_as", "free"]
 
 Path = str | os.PathLike[str]
 Own = TypeVar("Own", bound="RunSettings")
@@ -42,6 +43,8 @@ def compared_as(shown: Callable[[Any], Any]) -> dict[str, Any]:
 
 #: Default of a field that the checks fill in.
 NOT_GIVEN: Any = None
+#: Infinity, which JSON does not know, is compared as None.
+PATIENCE = compared_as(lambda own: own.n_iter_no_change if own.n_iter_no_change < np.inf else None)
 IN_SOLVER = free("the solver that is made of it is compared by its class and options")
 
 
@@ -54,7 +57,7 @@ class RunSettings:
 
     max_iter: int = field(default=200, metadata=free("a run may go on for longer"))
     tol: float = 1e-4
-    n_iter_no_change: int = 10
+    n_iter_no_change: float = field(default=10, metadata=PATIENCE)
     random_state: int | np.random.Generator | None = None
     n_threads: int = field(default=NOT_GIVEN, metadata=free("results do not depend on it"))
     callback: Callable[[Any], bool | None] | None = field(
@@ -77,10 +80,10 @@ class RunSettings:
         self._keep(
             max_iter=check_integer(self.max_iter, "max_iter", minimum=0),
             tol=check_number(self.tol, "tol", 0.0),
-            n_iter_no_change=check_integer(self.n_iter_no_change, "n_iter_no_change", minimum=1),
+            n_iter_no_change=_check_patience(self.n_iter_no_change),
             n_threads=check_threads(self.n_threads),
             callback=check_callback(self.callback),
-            verbose=check_integer(self.verbose, "verbose", minimum=0),
+            verbose=_check_verbose(self.verbose),
         )
         # What is made of the others checks them.
         self.generator()
@@ -129,3 +132,17 @@ class RunSettings:
         """Set fields to their checked values, during construction."""
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+
+
+def _check_patience(value: Any) -> float:
+    """Return a number of iterations as an int, or infinity, which never comes."""
+    if isinstance(value, numbers.Real) and value == np.inf:
+        return np.inf
+    return check_integer(value, "n_iter_no_change", minimum=1)
+
+
+def _check_verbose(value: Any) -> int:
+    """Return how much to print, for a flag 1 or 0."""
+    if isinstance(value, bool | np.bool_):
+        return int(value)
+    return check_integer(value, "verbose", minimum=0)

@@ -14,7 +14,7 @@ import numpy as np
 from ..checkpoint import digest
 from ..layers.conv import CONVOLUTION_NORMS
 from ..layers.dense import NORMS
-from ..losses import CrossEntropy, SquaredError
+from ..losses import BinaryCrossEntropy, CrossEntropy, SquaredError
 from ..losses.targets import LOSSES
 from ..network.architecture import ConvolutionLayers
 from ..passes.normalise import INIT_CHOICES
@@ -44,6 +44,18 @@ __all__ = ["MOST_FOLDED", "Settings"]
 MOST_FOLDED = 10_000
 #: Solvers for the papers' classifiers, which have no bias at the output.
 _WITHOUT_BIAS = ("alternating", Alternating, "measured-sweeps", MeasuredSweeps)
+
+#: What the targets of a loss are, and the loss that a setting belongs to.
+_TARGETS = {
+    CrossEntropy.name: "classes",
+    BinaryCrossEntropy.name: "labels",
+    SquaredError.name: "numbers",
+}
+_BELONGS = {
+    "n_classes": CrossEntropy.name,
+    "label_smoothing": CrossEntropy.name,
+    "target_unit": SquaredError.name,
+}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -89,6 +101,9 @@ class Settings(RunSettings):
                 self.validation_fraction, "validation_fraction", 0.0, 1.0, exclusive=True
             ),
         )
+        given: Any = self.batch_size
+        if isinstance(given, str) and given == "auto":
+            self._keep(batch_size=None)
         super().__post_init__()
         if not self.is_auto:  # which has options when the data is known
             self._made(self.solver)
@@ -125,31 +140,23 @@ class Settings(RunSettings):
         loss = check_choice(self.loss, "loss", LOSSES)
         if self.target_unit is not None:
             self._keep(target_unit=_units(self.target_unit))
-        belongs = {"n_classes": "classes", "label_smoothing": "classes", "target_unit": "numbers"}
-        wanted, other = (
-            ("classes", SquaredError) if self._has_classes else ("numbers", CrossEntropy)
-        )
-        for name, kind in belongs.items():
+        for name, owner in _BELONGS.items():
             value = getattr(self, name)
-            if value is not None and kind != wanted:
+            if value is not None and owner != loss:
                 raise ValueError(
-                    f"{name}={value!r} belongs to {kind}, but loss={loss!r} has {wanted} as "
-                    f"targets; leave it out, or choose loss={other.name!r}"
+                    f"{name}={value!r} belongs to {_TARGETS[owner]}, but loss={loss!r} has "
+                    f"{_TARGETS[loss]} as targets; leave it out, or choose loss={owner!r}"
                 )
         if self.n_classes is not None:
-            self._keep(n_classes=check_integer(self.n_classes, "n_classes", minimum=2))
+            self._keep(n_classes=check_integer(self.n_classes, "n_classes", minimum=1))
         if self.label_smoothing is not None:
             smoothing = check_number(self.label_smoothing, "label_smoothing", 0.0, 0.999)
             self._keep(label_smoothing=smoothing)
         bias = self.output_bias
         if bias is None:
             name = self.solver if isinstance(self.solver, str) else type(self.solver)
-            bias = not self._has_classes or name not in _WITHOUT_BIAS
+            bias = loss != CrossEntropy.name or name not in _WITHOUT_BIAS
         self._keep(output_bias=check_flag(bias, "output_bias"))
-
-    @property
-    def _has_classes(self) -> bool:
-        return self.loss == CrossEntropy.name
 
     @property
     def is_auto(self) -> bool:
@@ -203,7 +210,8 @@ class Settings(RunSettings):
             "alpha": self.alpha > 0.0,
             "sample_weight": weighted,
             "label_smoothing": bool(self.label_smoothing),
-            "regression": not self._has_classes,
+            "regression": self.loss == SquaredError.name,
+            "multilabel": self.loss == BinaryCrossEntropy.name,
         }
         for name in (name for name, is_set in wanted.items() if is_set):
             if name not in method.supports:
@@ -253,8 +261,9 @@ def _unsupported(name: str, solver: str | Solver) -> str:
     """Return an error message about what a solver cannot take into account."""
     able = [key for key, kind in SOLVERS.items() if name in kind.supports]
     what, else_ = f"{name} into account", "leave it at its default, or "
-    if name == "regression":
-        what, else_ = f"loss={SquaredError.name!r}", ""
+    kinds = {"regression": SquaredError.name, "multilabel": BinaryCrossEntropy.name}
+    if name in kinds:
+        what, else_ = f"loss={kinds[name]!r}", ""
     return (
         f"solver={solver!r} cannot take {what}; {else_}choose one of {', '.join(map(repr, able))}"
     )

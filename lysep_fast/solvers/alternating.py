@@ -112,6 +112,7 @@ class Alternating(Stateful):
         "label_smoothing",
         "batch_size",
         "regression",
+        "multilabel",
     )
 
     def __init__(

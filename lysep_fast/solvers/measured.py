@@ -68,7 +68,7 @@ class MeasuredSweeps(Stateful):
     separated = None
     init = "normalised"
     state_names = ("subsets", "theta", "velocity", "metrics", "sizes", "count")
-    supports = ("sample_weight", "batch_size")
+    supports = ("sample_weight", "batch_size", "multilabel")
 
     def __init__(
         self,

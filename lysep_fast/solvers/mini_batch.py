@@ -103,7 +103,14 @@ class MiniBatch(Stateful):
     separated = None
     init = "normalised-small"
     state_names = ("theta", "velocity", "average", "metrics", "count")
-    supports = ("alpha", "sample_weight", "label_smoothing", "batch_size", "regression")
+    supports = (
+        "alpha",
+        "sample_weight",
+        "label_smoothing",
+        "batch_size",
+        "regression",
+        "multilabel",
+    )
 
     def __init__(
         self,

@@ -82,7 +82,7 @@ class QuasiNewton(Stateful):
     title, needs = "solver='quasi-newton'", ("has_gram",)
     separated = None
     init = "normalised"
-    supports = ("alpha", "sample_weight", "label_smoothing", "regression")
+    supports = ("alpha", "sample_weight", "label_smoothing", "regression", "multilabel")
     state_names = (
         "memory",
         "damping",

@@ -41,9 +41,9 @@ def choose_solver(
     """Return the solver that ``"auto"`` stands for.
 
     Full-batch quasi-Newton steps win in two or three dimensions, where boundaries are sharp; on
-    more features they fit noise.  Noisy numbers are fitted sooner than noisy classes: a regression takes them on a line,
-    and in a plane from 1000 samples on.  The limits are measured (docs/how_to_choose.md,
-    bench/bench_regression.py).
+    more features they fit noise.  Noisy numbers are fitted sooner than noisy classes: a
+    regression takes them on a line, and in a plane from 1000 samples on.  The limits are measured
+    (docs/how_to_choose.md, bench/bench_regression.py).
 
     Sample weights are a trade-off, and a training loss near zero leaves none: quasi-Newton steps
     end up fitting the lightest samples too, so where they should hardly count they are not taken.
@@ -52,7 +52,7 @@ def choose_solver(
         present = sample_weight[sample_weight > 0.0]
         if np.max(present) > AUTO_RATIO * np.min(present):
             return "mini-batch"
-    if loss != "cross-entropy":
+    if loss == "squared-error":
         most = AUTO_FLAT[1]
         dense = n_features == 1 or (n_features == 2 and n_samples >= AUTO_PLANE)
         return "quasi-newton" if dense and n_samples <= most else "mini-batch"
@@ -66,7 +66,7 @@ def choose_activation(solver: Solver, loss: str) -> str:
     On tables of classes mini-batch steps do better with ``"relu"``, on numbers with ``"tanh"``
     (bench/bench_tables.py); the other solvers were made for smooth functions.
     """
-    classes = loss == "cross-entropy"
+    classes = loss != "squared-error"
     return "relu" if classes and isinstance(solver, MiniBatch) else "tanh"
 
 
@@ -76,7 +76,7 @@ def choose_init(solver: Solver, n_features: int, loss: str) -> str:
     In few dimensions a regression needs neurons that bend: from nearly linear ones the mini-batch
     steps do not find sharp waves.
     """
-    if loss != "cross-entropy" and n_features <= AUTO_FLAT[0]:
+    if loss == "squared-error" and n_features <= AUTO_FLAT[0]:
         return solver.init.removesuffix("-small")
     return solver.init
 
