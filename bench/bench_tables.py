@@ -23,18 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import table_sets
-from table_methods import FOLDS, METHODS, ROOT, evaluate
+from plot_train import save
+from table_methods import FOLDS, METHODS, OURS, PACKAGES, evaluate
+from tables_report import differences, markdown, wins
 
-PACKAGES = (
-    "numpy",
-    "scikit-learn",
-    "lightgbm",
-    "pytabkit",
-    "torch",
-    *table_sets.PACKAGES.values(),
-)
+VERSIONS = ("numpy", "torch", *PACKAGES.values(), *table_sets.PACKAGES.values())
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 RESULTS = "results.jsonl"
+ENVIRONMENT = "environment.json"
 
 Key = tuple[str, str, int]
 
@@ -109,15 +105,26 @@ def describe(record: dict[str, Any]) -> str:
     return begin + ", ".join(f"{n} {record[n]:.4g}" for n in names if n in record)
 
 
+def chosen(arguments: argparse.Namespace) -> list[str]:
+    """Return the names of the tables that the command line asks for."""
+    names = table_sets.names(arguments.half, arguments.task)
+    return [n for n in names if arguments.tables is None or n in arguments.tables]
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing; return the number of failures."""
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / RESULTS
     mend(path)
-    tables = table_sets.names(arguments.half, arguments.task)
-    tables = [t for t in tables if arguments.tables is None or t in arguments.tables]
-    wanted = plan(tables, arguments.methods, arguments.folds, read(path), arguments.again)
+    wanted = plan(
+        chosen(arguments), arguments.methods, arguments.folds, read(path), arguments.again
+    )
     print(f"{len(wanted)} to run", file=sys.stderr, flush=True)
+    # Not at the top: importing from a checkout needs table_methods to have made its path known.
+    from lysep_fast.commands.environment import environment
+
+    about = environment(VERSIONS, arguments.threads) | {"jobs": arguments.jobs}
+    (arguments.out / ENVIRONMENT).write_text(json.dumps(about, indent=1) + "\n")
     failures = 0
     with path.open("a", encoding="utf-8") as lines:
         for number, record in enumerate(measure(wanted, arguments.jobs, arguments.threads), 1):
@@ -126,6 +133,28 @@ def run(arguments: argparse.Namespace) -> int:
             lines.flush()
             print(f"{number}/{len(wanted)} {describe(record)}", file=sys.stderr, flush=True)
     return failures
+
+
+def report(arguments: argparse.Namespace) -> str:
+    """Write counts, ranks, times and pictures of what is there; return the Markdown."""
+    tables = chosen(arguments)
+    found = {
+        k: record
+        for k, record in read(arguments.out / RESULTS).items()
+        if k[0] in tables and k[1] in arguments.methods
+    }
+    if not found:
+        raise SystemExit(f"{arguments.out / RESULTS} has no such results: do a run first")
+    methods = [m for m in arguments.methods if any(k[1] == m for k in found)]
+    about = arguments.out / ENVIRONMENT
+    known = json.loads(about.read_text()) if about.exists() else {}
+    text = markdown(found, methods, OURS, known)
+    end = arguments.half or "all"
+    (arguments.out / f"tables_{end}.md").write_text(text)
+    if OURS in methods and len(methods) > 1:
+        save(wins(found, methods, OURS), arguments.out / f"tables_wins_{end}.png")
+        save(differences(found, methods, OURS), arguments.out / f"tables_differences_{end}.png")
+    return text
 
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
@@ -156,9 +185,9 @@ def main(words: list[str] | None = None) -> int:
     arguments = parse(words)
     if arguments.command == "run":
         return int(run(arguments) > 0)
+    print(report(arguments))
     return 0
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     sys.exit(main())
