@@ -19,6 +19,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,20 @@ def chosen(arguments: argparse.Namespace) -> list[str]:
     return [n for n in names if arguments.tables is None or n in arguments.tables]
 
 
+def missing(tables: Iterable[str], methods: Iterable[str]) -> list[str]:
+    """Return the packages, as pip calls them, that tables and methods need and are not here."""
+    wanted = {table_sets.module_of(name) for name in tables}
+    names = [table_sets.PACKAGES[m] for m in sorted(wanted) if find_spec(m) is None]
+    return names + [PACKAGES[m] for m in methods if m in PACKAGES and not find_spec(PACKAGES[m])]
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing; return the number of failures."""
+    if lacking := missing(chosen(arguments), arguments.methods):
+        raise SystemExit(
+            f"{', '.join(lacking)} not installed: see the extra 'bench' in pyproject.toml, or "
+            "choose with --tables and --methods"
+        )
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / RESULTS
     mend(path)

