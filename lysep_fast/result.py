@@ -15,11 +15,9 @@ from .kernels.softmax import softmax_into
 from .network import Network
 from .network.walk import Walk
 from .report import HistoryTable, Step
+from .samples.checked import checked_samples, refuse_sparse
 from .samples.images import rows_like
-from .samples.kinds import as_samples
-from .threads.blocks import sample_blocks
 from .threads.team import Team, Workspace
-from .validation import check_inputs
 
 __all__ = ["HistoryRow", "Result", "Status"]
 
@@ -183,7 +181,7 @@ class Result:
 
         Parameters
         ----------
-        X : array-like, shape (n, d), or images of the shape seen in training
+        X : array-like or SciPy sparse, shape (n, d), or images of the shape seen in training
             Inputs, with the number of columns seen in training.
 
         Returns
@@ -208,16 +206,17 @@ class Result:
         d, K = self.network.widths[0], self.network.widths[-1]
         shape = self.network.layer(1).input_shape
         if len(shape) == 3:
+            refuse_sparse(X, f"a network with the layer {self.network.layer(1)!r}")
             X = rows_like(X, shape)
-        X = check_inputs(X, n_features=d, dtype=self.W[1].dtype)
-        samples, out = as_samples(X), np.empty((len(X), K), X.dtype)
+        samples = checked_samples(X, n_features=d, dtype=self.W[1].dtype)
+        out = np.empty((len(samples), K), samples.dtype)
 
         def task(rows: slice, ws: Workspace) -> None:
             seen = samples.seen_by(self.network.layer(1), rows, ws)
             out[rows] = Walk(self.network, self.W, self.b, ws).forward(seen)
 
         with Team(self.n_threads) as team:
-            team.map(task, sample_blocks(len(X), max(self.network.widths[1:]), X.itemsize))
+            team.map(task, samples.blocks(max(self.network.widths[1:])))
         return out
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ class Targets:
         cls,
         loss: str,
         y: Any,
-        X: np.ndarray,
+        X: Any,
         sample_weight: Any,
         *,
         n_classes: int | None,
@@ -48,18 +48,20 @@ class Targets:
     ) -> Targets:
         """Return the targets of the named loss; settings that go with them are checked already.
 
+        Of the inputs X only shape and dtype are looked at.
+
         Raises
         ------
         ValueError, TypeError
             If they are not as `lysep_fast.train` says.
         """
         if loss == CrossEntropy.name:
-            labels, n_classes = check_labels(y, len(X), n_classes)
+            labels, n_classes = check_labels(y, X.shape[0], n_classes)
             c = check_weights(sample_weight, X)
             return cls(CrossEntropy(labels, n_classes, c, label_smoothing), labels, True)
-        T, c = check_targets(y, len(X), X.dtype), check_weights(sample_weight, X)
+        T, c = check_targets(y, X.shape[0], X.dtype), check_weights(sample_weight, X)
         squared = SquaredError.standardised(T, c, X.dtype, centre=output_bias, unit=unit)
-        return cls(squared, np.zeros(len(X), np.int64), np.ndim(y) == 1)
+        return cls(squared, np.zeros(X.shape[0], np.int64), np.ndim(y) == 1)
 
     def hold_out(self, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return sorted indices of training and validation samples.
