@@ -103,6 +103,7 @@ def test_the_bits_do_not_depend_on_threads(data, run, wide, monkeypatch):
 
 
 @every_run
+@pytest.mark.filterwarnings("ignore:Constructing a DIA matrix")
 def test_all_formats_give_the_same_bits_and_stay_as_they_were(data, run):
     X, y = data
     results = set()

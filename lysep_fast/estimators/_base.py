@@ -79,7 +79,8 @@ class NetworkEstimator(BaseEstimator):
     random_state: Any
     warm_start: bool
     early_stopping: bool
-    _accept_sparse = True
+    #: Formats of sparse inputs that are taken as they are, or False.
+    _accept_sparse: Any = ("csr", "csc", "coo")
 
     def _keep(self, given: Mapping[str, Any]) -> None:
         """Set the parameters; ``self._keep(locals())`` is all that an `__init__` does."""
@@ -206,7 +207,7 @@ class NetworkEstimator(BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self._accept_sparse
+        tags.input_tags.sparse = bool(self._accept_sparse)
         return tags
 
 
