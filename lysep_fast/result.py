@@ -16,11 +16,11 @@ from .kernels.softmax import softmax_into
 from .network import Network
 from .network.walk import Walk
 from .report import HistoryTable, Step
+from .samples.checked import checked_samples, refuse_sparse
 from .samples.images import rows_like
-from .samples.kinds import as_samples
-from .threads.blocks import sample_blocks
+from .samples.kinds import Samples
 from .threads.team import Team, Workspace
-from .validation import check_inputs, difference_limit
+from .validation import difference_limit
 
 __all__ = ["HistoryRow", "Result", "Status"]
 
@@ -192,7 +192,7 @@ class Result:
 
         Parameters
         ----------
-        X : array-like, shape (n, d), or images of the shape seen in training
+        X : array-like or SciPy sparse, shape (n, d), or images of the shape seen in training
             Inputs, with the number of columns seen in training.
 
         Returns
@@ -217,17 +217,20 @@ class Result:
         d, K = self.network.widths[0], self.network.widths[-1]
         shape = self.network.layer(1).input_shape
         if len(shape) == 3:
+            refuse_sparse(X, f"a network with the layer {self.network.layer(1)!r}")
             X = rows_like(X, shape)
-        X = check_inputs(X, n_features=d, dtype=self.W[1].dtype, limit=difference_limit)
-        samples, out = as_samples(X), np.empty((len(X), K), X.dtype)
+        samples = checked_samples(
+            X, n_features=d, dtype=self.W[1].dtype, limit=difference_limit
+        )
+        out = np.empty((len(samples), K), samples.dtype)
 
         def task(rows: slice, ws: Workspace) -> None:
             seen = samples.seen_by(self.network.layer(1), rows, ws)
             out[rows] = Walk(self.network, self.W, self.b, ws).forward(seen)
 
         with Team(self.n_threads) as team:
-            team.map(task, sample_blocks(len(X), max(self.network.widths[1:]), X.itemsize))
-        return _finite(out, X)
+            team.map(task, samples.blocks(max(self.network.widths[1:])))
+        return _finite(out, samples)
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Return probabilities of the classes or labels, shape (n, K); see `decision_function`."""
@@ -277,14 +280,15 @@ class Result:
         return W, b
 
 
-def _finite(outputs: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """Return the outputs, or raise where X is so large that they overflow."""
+def _finite(outputs: np.ndarray, samples: Samples) -> np.ndarray:
+    """Return the outputs, or raise where the inputs are so large that they overflow."""
     bad = ~np.isfinite(outputs).all(axis=1)
     if np.any(bad):
         row = int(np.argmax(bad))
-        column = int(np.argmax(np.abs(X[row])))
+        given = samples.rows(slice(row, row + 1), Workspace())[0]
+        column = int(np.argmax(np.abs(given)))
         raise ValueError(
             f"the outputs for row {row} of X overflow {outputs.dtype}: column {column} has "
-            f"{X[row, column]:.1e} there; give inputs of the size of those in training"
+            f"{given[column]:.1e} there; give inputs of the size of those in training"
         )
     return outputs

@@ -212,7 +212,7 @@ def check_targets(T: Any, n_samples: int, dtype: Any) -> np.ndarray:
     return array
 
 
-def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
+def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
     """Return sample weights of mean 1 in the dtype of X, or None for None.
 
     Raises
@@ -228,7 +228,7 @@ def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
         raise TypeError(
             f"sample_weight must hold numbers, got {type(sample_weight).__name__}"
         ) from None
-    n_samples = len(X)
+    n_samples = X.shape[0]  # sparse matrices have no length
     if weights.shape != (n_samples,):
         raise ValueError(
             f"sample_weight must have shape ({n_samples},), one per sample, got {weights.shape}"

@@ -7,7 +7,7 @@ from reference import Reference
 
 from lysep_fast.report import Step
 
-METHODS = {"cholesky", "qr", "svd", "gradient", "gauss-newton"}
+METHODS = {"cholesky", "qr", "svd", "lsmr", "gradient", "gauss-newton"}
 
 
 def variables(state, problem=None):

@@ -188,13 +188,12 @@ def test_jobs_in_threads_and_processes_give_the_same_scores(blobs, backend):
         np.testing.assert_array_equal(together, alone)
 
 
-@every_model
-def test_sparse_input_is_refused_with_the_remedy(blobs, name):
+def test_convolutions_refuse_sparse_input_with_the_remedy(blobs):
     sparse = pytest.importorskip("scipy.sparse")
-    X, y = data(name, blobs)
+    X, y = data("conv", blobs)
     with pytest.raises(TypeError, match=r"[Ss]parse.*toarray"):
-        make(name).fit(sparse.csr_array(X), y)
-    model = make(name, max_iter=0)
+        make("conv").fit(sparse.csr_array(X), y)
+    model = make("conv", max_iter=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(X, y)

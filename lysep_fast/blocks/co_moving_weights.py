@@ -26,6 +26,7 @@ from ..container.stateful import Stateful
 from ..kernels.auxiliaries import row_sums_of_squares
 from ..kernels.joint import add_inner_rows, scale_rows
 from ..layers.seen import Seen
+from ..linalg.gram import bordered, diagonal_of
 from ..linalg.least_squares import solve_normal_equations
 from ..metrics.layers import measured_weights
 from ..objective import AuxiliaryWalk, TrainingProblem
@@ -217,12 +218,11 @@ def _changes(
     changes, eta = [], 0.0
     for l, (_, r2, in_W, in_b, gram, total) in zip(hidden, parts, strict=True):
         # Everything in units of 1/w_l: weights above may be huge or zero.
-        ridge, p = w[l] * eta + decay, len(gram)
-        corner = np.full((1, 1), weight)
-        lhs = np.block([[gram, total[:, None]], [total[None, :], corner]])
+        ridge, lhs = w[l] * eta + decay, bordered(gram, total, weight)
         lhs *= min(w[l], measured[l]) if w[l] > 0.0 else measured[l]
-        lhs.flat[:: p + 2] += mu * float(np.trace(lhs)) / (p + 1)
-        lhs.flat[: p * (p + 1) : p + 2] += ridge
+        diagonal = diagonal_of(lhs)
+        diagonal += mu * float(np.sum(diagonal)) / len(lhs)
+        diagonal[:-1] += ridge
         rhs = -np.hstack([in_W + ridge * state.W[l], in_b[:, None]])
         changes.append(solve_normal_equations(lhs, rhs).X)
         eta = r2 + state.nu[l] * eta
@@ -302,12 +302,12 @@ def _layer_sums(
     of float32, and only the active rows take part.
     """
     layer, T = seen.layer, T.astype(np.float64, copy=False)
-    seen, p = seen.cast(np.float64, ws, "wide S"), layer.weight_shape[1]
+    seen = seen.cast(np.float64, ws, "wide S")
     rooted = seen.scaled(root, ws, "V")
     return (
         seen.correlation(T, ws.array(f"T'S {l}", layer.weight_shape, np.float64)),
         T.sum(axis=0),
-        rooted.gram(ws.array(f"V'V {l}", (p, p), np.float64)),
+        rooted.metric(ws, f"V'V {l}"),
         rooted.weighted_sum(root),
     )
 

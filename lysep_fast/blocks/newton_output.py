@@ -22,6 +22,7 @@ import numpy as np
 from ..container.stateful import Stateful
 from ..kernels.joint import add_bias_rows, scale_rows
 from ..layers.seen import Seen
+from ..linalg.gram import bordered, diagonal_of
 from ..linalg.least_squares import Solution, solve_normal_equations
 from ..linalg.line_search import backtrack
 from ..objective import TrainingProblem
@@ -123,10 +124,11 @@ class NewtonOutput(Stateful):
         ridge += problem.objective.decay
         gradient[:, :p] += ridge * (point.W - mean)
         lhs = point.hessian.copy()
-        lhs.flat[:: p + 2] += self.mu * float(np.trace(lhs)) / (p + 1)
-        lhs.flat[: p * (p + 1) : p + 2] += ridge
+        diagonal = diagonal_of(lhs)
+        diagonal += self.mu * float(np.sum(diagonal)) / (p + 1)
+        diagonal[:p] += ridge
         if not problem.network.output_bias:
-            lhs, gradient = np.ascontiguousarray(lhs[:p, :p]), gradient[:, :p]
+            lhs, gradient = np.ascontiguousarray(lhs[(slice(p),) * lhs.ndim]), gradient[:, :p]
         solution = solve_normal_equations(lhs, np.ascontiguousarray(-gradient))
         change = np.zeros((len(gradient), p + 1))
         change[:, : solution.X.shape[1]] = solution.X
@@ -163,13 +165,13 @@ class NewtonOutput(Stateful):
             )
 
         e2, in_W, in_b, gram, total, weight = problem.team.sum(task, problem.blocks)
-        hessian = np.block([[gram, total[:, None]], [total[None, :], np.full((1, 1), weight)]])
+        hessian = bordered(gram, total, weight)
         f = e2 + objective.weight_cost(L, W, ridge, objective.decay)
         return _Point(W, b, float(e2), float(f), np.hstack([in_W, in_b[:, None]]), hessian)
 
 
 def _weighted_gram(seen: Seen, v: np.ndarray, ws: Workspace) -> tuple[np.ndarray, np.ndarray]:
     """Return ``S' diag(v) S`` and ``v'S``."""
-    p, root = seen.layer.weight_shape[1], np.sqrt(v).astype(seen.dtype, copy=False)
+    root = np.sqrt(v).astype(seen.dtype, copy=False)
     rooted = seen.scaled(root, ws, "rooted S")
-    return rooted.gram(ws.array("H", (p, p), seen.dtype)), rooted.weighted_sum(root)
+    return rooted.metric(ws, "H"), rooted.weighted_sum(root)

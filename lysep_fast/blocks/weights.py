@@ -9,6 +9,9 @@ ones; with weight decay, eta stands for ``eta_l + n alpha / (2 w_l)``.
 For a convolution this is the kernel system (4.5) -> (4.6) of the paper: the rows of S are the
 patches at all positions of all samples, ``||W||^2`` counts every tap as often as it is used, and
 b_l has one entry per channel.
+
+Sparse inputs of layer 1 are never made dense: with few columns their Gram matrix is, with many,
+or where it is singular, the increments come from LSMR (`sparse_weights`).
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from ..objective import TrainingProblem
 from ..report import Step
 from ..state import State
 from ..threads.team import Workspace
+from .sparse_weights import sparse_increments
 
 __all__ = ["BIAS_MODES", "DAMPING", "LayerWeights"]
 
@@ -161,6 +165,8 @@ class LayerWeights(Stateful):
         ridge: np.ndarray,
     ) -> tuple[Solution, np.ndarray, np.ndarray]:
         """Return the solution report and the increments dW, db; `ridge` is a diagonal."""
+        if self.layer == 1 and not problem.samples.has_gram:
+            return self._solve_sparse(problem, state, ridge)
         if self._wide is None:
             self._wide = state.W[1].dtype == np.float64
         solution = self._solve_sums(problem, state, ridge)
@@ -200,6 +206,11 @@ class LayerWeights(Stateful):
             solution = solve_well_conditioned(lhs, rhs, 8 * p * eps)
             if solution is None:
                 return None
+        if solution is None and self.layer == 1 and not problem.samples.is_dense:
+            lhs[np.diag_indices(len(lhs))] += np.diag(lhs) == 0.0  # columns without entries
+            solution = solve_well_conditioned(lhs, rhs, 0.0)
+            if solution is None:
+                return self._solve_sparse(problem, state, ridge)
         if solution is None:
             solution = solve_normal_equations(
                 lhs, rhs, lambda: self._factorise(problem, state, ridge, damping, joint), eps
@@ -211,6 +222,30 @@ class LayerWeights(Stateful):
         if self.bias == "after":
             db = (r_sum - dW @ s_sum) / n
         return solution, dW, db
+
+    def _solve_sparse(
+        self, problem: TrainingProblem, state: State, ridge: np.ndarray
+    ) -> tuple[Solution, np.ndarray, np.ndarray]:
+        """Do as `_solve`, iteratively and without products of two columns."""
+        n, W = problem.n_samples, state.W[1]
+        R = np.empty((n, len(W)), W.dtype)
+
+        def fill(rows: slice, ws: Workspace) -> None:
+            R[rows] = self._residual(problem, state, rows, ws)
+
+        problem.team.map(fill, problem.blocks)
+        joint = self.bias == "joint"
+        dW, db = sparse_increments(problem, R, W, ridge, self.proximal, joint=joint)
+        if self.bias == "after":
+
+            def sums(rows: slice, ws: Workspace) -> tuple[np.ndarray, np.ndarray]:
+                seen = problem.seen(state, 1, rows, ws)
+                s_sum = seen.column_sum(problem.loss.sample_weight, rows)
+                return s_sum, problem.loss.weighted_sum(R[rows], rows)
+
+            s_sum, r_sum = problem.team.sum(sums, problem.blocks)
+            db = (r_sum - dW @ s_sum) / problem.loss.total_weight
+        return Solution(dW, "lsmr", 0.0, W.shape[1]), dW, db
 
     def _factorise(
         self,

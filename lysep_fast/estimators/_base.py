@@ -99,6 +99,8 @@ class NetworkEstimator(BaseEstimator):
     random_state: Any
     warm_start: bool
     early_stopping: bool | str
+    #: Formats of sparse inputs that are taken as they are, or False.
+    _accept_sparse: Any = ("csr", "csc", "coo")
 
     def _keep(self, given: Mapping[str, Any]) -> None:
         """Set the parameters; ``self._keep(locals())`` is all that an `__init__` does."""
@@ -136,7 +138,7 @@ class NetworkEstimator(BaseEstimator):
         if former is None or not partial:
             self._random, self._memory = check_random_state(self.random_state), None
         if partial:
-            arguments = _one_sweep(arguments, len(X), self._memory)
+            arguments = _one_sweep(arguments, X.shape[0], self._memory)
         result = train(
             X,
             y,
@@ -230,15 +232,25 @@ class NetworkEstimator(BaseEstimator):
         """Return X and y, checked against those of the former result if there is one."""
         rows = self._first_rows(X) if former is None else self._rows(X)
         dtype = (np.float64, np.float32) if former is None else former.W[1].dtype
+        more["accept_sparse"] = self._accept_sparse
         return validate_data(self, rows, y, dtype=dtype, reset=former is None, **more)
 
     def _checked(self, X: Any) -> np.ndarray:
         """Return the inputs of a prediction, checked against those of the training."""
         check_is_fitted(self, "result_")
         checked: np.ndarray = validate_data(
-            self, self._rows(X), dtype=(np.float64, np.float32), reset=False
+            self,
+            self._rows(X),
+            accept_sparse=self._accept_sparse,
+            dtype=(np.float64, np.float32),
+            reset=False,
         )
         return checked
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = bool(self._accept_sparse)
+        return tags
 
 
 def _one_sweep(arguments: dict[str, Any], n_samples: int, memory: Memory | None) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class LySepConvClassifier(NetworkClassifier):
     """
 
     image_shape: Any
+    _accept_sparse = False  # an image has no zeros to leave out
 
     def __init__(
         self,

@@ -128,7 +128,7 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
 
     def _unit(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> np.ndarray:
         """Return the spreads of all targets so far, with these; 1 for those that do not vary."""
-        T = check_targets(y, len(X), X.dtype)
+        T = check_targets(y, X.shape[0], X.dtype)
         # The weighted variance of equal targets is what rounding leaves, of either sign; its
         # root, which the scaler takes, is not used here.
         with np.errstate(invalid="ignore"):

@@ -25,7 +25,9 @@ class Seen:
         What it sees, C-contiguous; never written to.
     """
 
-    def __init__(self, layer: Any, S: np.ndarray) -> None:
+    S: Any
+
+    def __init__(self, layer: Any, S: Any) -> None:
         self.layer, self.S = layer, S
 
     def __len__(self) -> int:
@@ -34,7 +36,8 @@ class Seen:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the rows."""
-        return self.S.dtype
+        dtype: np.dtype[Any] = self.S.dtype
+        return dtype
 
     def product(self, W: np.ndarray, out: np.ndarray) -> np.ndarray:
         """Write what the layer makes of the rows, ``S W'`` of a dense one, to `out`."""
@@ -50,6 +53,14 @@ class Seen:
         """Write the Gram matrix of the rows (of the patches in them) to `out`."""
         made: np.ndarray = self.layer.gram(self.S, out)
         return made
+
+    def metric(self, ws: Workspace, name: str) -> np.ndarray:
+        """Return the Gram matrix, or its diagonal where there are too many columns for it.
+
+        It may be in workspace memory that belongs to `name`.
+        """
+        p = self.layer.weight_shape[1]
+        return self.gram(ws.array(name, (p, p), self.dtype))
 
     def matrix(self) -> np.ndarray:
         """Return the rows that W multiplies, positions of a sample together."""

@@ -61,8 +61,8 @@ def solve_normal_equations(
 
     Parameters
     ----------
-    gram : ndarray of float64, shape (p, p)
-        Gram matrix, ridge included.
+    gram : ndarray of float64, shape (p, p) or (p,)
+        Gram matrix, ridge included, or a diagonal.
     rhs : ndarray of float64, shape (m, p)
         Right-hand sides as rows.
     factorise : callable, optional
@@ -81,6 +81,9 @@ def solve_normal_equations(
         unit length.
     """
     p = gram.shape[0]
+    if gram.ndim == 1:
+        X = np.divide(rhs, gram, out=np.zeros_like(rhs), where=gram > 0.0)
+        return Solution(X, "cholesky", 1.0, int(np.count_nonzero(gram)))
     eps = float(np.finfo(np.float64).eps) if eps is None else eps
     solution, rcond, scaled, scale = _cholesky(gram, rhs, 8 * p * eps)
     if solution is not None:

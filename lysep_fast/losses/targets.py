@@ -41,7 +41,7 @@ class Targets:
         cls,
         loss: str,
         y: Any,
-        X: np.ndarray,
+        X: Any,
         sample_weight: Any,
         *,
         n_classes: int | None,
@@ -51,21 +51,24 @@ class Targets:
     ) -> Targets:
         """Return the targets of the named loss; settings that go with them are checked already.
 
+        Of the inputs X only shape and dtype are looked at.
+
         Raises
         ------
         ValueError, TypeError
             If they are not as `lysep_fast.train` says.
         """
         if loss == CrossEntropy.name:
-            labels, n_classes = check_labels(y, len(X), n_classes)
+            labels, n_classes = check_labels(y, X.shape[0], n_classes)
             c = check_weights(sample_weight, X)
             return cls(CrossEntropy(labels, n_classes, c, label_smoothing), labels, True)
+        n_samples = X.shape[0]
         if loss == BinaryCrossEntropy.name:
-            Y, c = _check_label_matrix(y, len(X)), check_weights(sample_weight, X)
-            return cls(BinaryCrossEntropy(Y, c), np.zeros(len(X), np.int64), False)
-        T, c = check_targets(y, len(X), X.dtype), check_weights(sample_weight, X)
+            Y, c = _check_label_matrix(y, n_samples), check_weights(sample_weight, X)
+            return cls(BinaryCrossEntropy(Y, c), np.zeros(n_samples, np.int64), False)
+        T, c = check_targets(y, n_samples, X.dtype), check_weights(sample_weight, X)
         squared = SquaredError.standardised(T, c, X.dtype, centre=output_bias, unit=unit)
-        return cls(squared, np.zeros(len(X), np.int64), np.ndim(y) == 1)
+        return cls(squared, np.zeros(n_samples, np.int64), np.ndim(y) == 1)
 
     def hold_out(self, fraction: float, rng: np.random.Generator) -> Split:
         """Return sorted indices of training and validation samples.

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.linalg
 
 from ..container.stateful import Stateful
+from ..linalg.gram import diagonal_of
 from ..network.parameters import Parameters
 from .averaging import MovingAverage
 
@@ -37,7 +38,8 @@ class LayerMetric:
     Parameters
     ----------
     grams : list of ndarray
-        Gram matrices of ``[S_{l-1}, 1]``, divided by their sum of weights; index 0 unused.
+        Gram matrices of ``[S_{l-1}, 1]``, or their diagonals, divided by their sum of weights;
+        index 0 unused.
     weights : ndarray, shape (L+1,)
         Layer weights ``w_l``.
     mu : float
@@ -53,16 +55,21 @@ class LayerMetric:
         self.factors = [np.empty((0, 0))]
         for gram in grams[1:]:
             damped = gram.copy()
-            damped.flat[:: len(gram) + 1] += mu * float(np.trace(gram)) / len(gram) + 1e-300
-            self.factors.append(scipy.linalg.cholesky(damped, lower=True, check_finite=False))
+            diagonal = diagonal_of(damped)
+            diagonal += mu * float(np.sum(diagonal)) / len(gram) + 1e-300
+            if damped.ndim == 2:
+                damped = scipy.linalg.cholesky(damped, lower=True, check_finite=False)
+            self.factors.append(damped)
 
     def apply_inverse(self, vector: Parameters, out: Parameters) -> None:
         """Write ``H_0 vector`` to `out`: per layer ``vector_l M_l^-1 / w_l``."""
         for l in range(1, len(self.factors)):
-            solved = scipy.linalg.cho_solve(
-                (self.factors[l], True), vector.layers[l].T, check_finite=False
-            )
-            np.divide(solved.T, self.weights[l], out=out.layers[l], casting="same_kind")
+            factor, given = self.factors[l], vector.layers[l]
+            if factor.ndim == 1:
+                solved = given / factor
+            else:
+                solved = scipy.linalg.cho_solve((factor, True), given.T, check_finite=False).T
+            np.divide(solved, self.weights[l], out=out.layers[l], casting="same_kind")
             if not self.biases[l]:
                 out.layers[l][:, -1] = 0.0
 
@@ -110,6 +117,10 @@ class MovingMetric(Stateful):
         self._next += min(self._next, self.period)
         self.renew()
         return True
+
+    def apply_inverse(self, G: np.ndarray) -> np.ndarray:
+        """Return ``G`` times the inverse."""
+        return np.asarray(G @ self.inverse)
 
     def renew(self) -> None:
         """Invert; matrices that are not finite leave the former inverse in place."""

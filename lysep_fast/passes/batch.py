@@ -57,10 +57,15 @@ class _Piece(Walk):
     """
 
     def __init__(
-        self, network: Network, layers: list[np.ndarray], rows: int, metrics: frozenset[int]
+        self,
+        network: Network,
+        layers: list[np.ndarray],
+        rows: int,
+        metrics: frozenset[int],
+        samples: Samples,
     ) -> None:
         empty, dtype = [np.empty((0, 0), layers[1].dtype)], layers[1].dtype
-        self.layers, self.metrics = layers, metrics
+        self.layers, self.metrics, self.dense_inputs = layers, metrics, samples.is_dense
         self.matrix = [False, *(layer.is_matrix for layer in network.layers)]
         self.spare = [_has_spare_row(network, l) for l in range(network.depth + 1)]
         kernels = [np.empty(layer.weight_shape, dtype) for layer in network.layers]
@@ -71,12 +76,16 @@ class _Piece(Walk):
         self.S, self.Z, self.D, self.F = (list(empty) for _ in range(4))
         for l, layer in enumerate(network.layers, 1):
             width = layer.n_outputs + int(self.spare[l])
-            self.S.append(np.empty((rows, layer.n_inputs + int(self.matrix[l])), dtype))
+            seen = layer.n_inputs + int(self.matrix[l]) if l > 1 or self.dense_inputs else 0
+            self.S.append(np.empty((rows, seen), dtype))
             self.Z.append(np.empty((rows, width), dtype))
             self.D.append(np.empty((rows, width), dtype))
-            self.F.append(np.empty((rows, layer.n_inputs), dtype))
+            self.F.append(np.empty((rows, layer.n_inputs if l > 1 else 0), dtype))
         self.gradient = empty + [np.empty(w.shape, dtype) for w in layers[1:]]
-        self.grams = empty + [np.empty((w.shape[1],) * 2, dtype) for w in layers[1:]]
+        self.grams = list(empty)
+        for l, w in enumerate(layers[1:], 1):
+            whole, size = l > 1 or samples.has_gram, w.shape[1] if l in metrics else 0
+            self.grams.append(np.empty((size,) * (1 + int(whole)), dtype))
         self.sizes = np.zeros(network.depth + 1)
         self.correct, self.square, self.with_grams = 0.0, 0.0, False
         self.weight: np.ndarray | None = None
@@ -101,9 +110,9 @@ class _Piece(Walk):
         for l, is_matrix in enumerate(self.matrix[1:], 1):
             if not is_matrix:
                 self.kernels[l][...] = self.layers[l][:, :-1]
-        S = self.S[1][: self.count]
-        samples.gather(index, S, self.ones[1] if self.matrix[1] else None)
-        delta = self.forward(Seen(self.network.layer(1), S))
+        one = self.ones[1] if self.matrix[1] else None
+        self.first = samples.batch(self.network.layer(1), index, self.S[1][: self.count], one)
+        delta = self.forward(self.first)
         self.correct = loss.batch_gradient(delta, rows, losses, squared)
         self.backward(delta)
         return self
@@ -166,7 +175,9 @@ class _Piece(Walk):
         """Form size, gradient and, if asked for, Gram matrix."""
         layer, S, out = self.network.layer(l), self.S[l][: self.count], self.gradient[l]
         self.sizes[l] = np.vdot(delta, delta)
-        if self.matrix[l]:
+        if l == 1 and self.matrix[1]:
+            self.first.correlation(delta, out)
+        elif self.matrix[l]:
             layer.correlation(delta, S, out)
         else:
             # The kernels are needed below: their gradient goes by another way.
@@ -180,6 +191,12 @@ class _Piece(Walk):
     def _gram(self, l: int, S: np.ndarray, out: np.ndarray) -> None:
         """Write the weighted Gram matrix of what layer l sees, with a one, to `out`."""
         layer, weight = self.network.layer(l), self.weight
+        if l == 1 and not self.dense_inputs:
+            first = self.first
+            if weight is not None:
+                first = first.scaled(np.sqrt(weight), self.ws, "rooted")
+            out[...] = first.metric(self.ws, "gram 1")
+            return
         if self.matrix[l]:
             np.dot(S.T, S if weight is None else S * weight[:, None], out=out)
             return
@@ -245,12 +262,14 @@ class BatchPass:
         self.squared = squared
         self.metrics = frozenset(metrics)
         work = batch_size * sum(
-            w.shape[0] * w.shape[1] * layer.n_positions
-            for w, layer in zip(layers[1:], network.layers, strict=True)
+            w.shape[0] * (w.shape[1] if l > 1 else samples.row_entries) * layer.n_positions
+            for l, (w, layer) in enumerate(zip(layers[1:], network.layers, strict=True), 1)
         )
         count = 2 if work >= _WORTH_SPLITTING and batch_size >= 2 else 1
         rows = -(-batch_size // count)
-        self._pieces = [_Piece(network, layers, rows, self.metrics) for _ in range(count)]
+        self._pieces = [
+            _Piece(network, layers, rows, self.metrics, samples) for _ in range(count)
+        ]
         self._numbers = row_blocks(count, 1)
         self.gradient = self._pieces[0].gradient
         self.grams = self._pieces[0].grams

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from ..layers.seen import Seen
+from ..linalg.gram import bordered
 from ..losses import Loss
 from ..network import Network
 from ..network.parameters import Parameters, parameter_shapes
 from ..network.walk import Walk
 from ..samples.kinds import Samples
-from ..threads.blocks import Blocks, sample_blocks
+from ..threads.blocks import Blocks
 from ..threads.team import Team, Workspace
 
 __all__ = [
@@ -56,8 +57,7 @@ class Batch:
     @classmethod
     def make(cls, samples: Samples, loss: Loss, network: Network) -> Batch:
         """Cut the samples into blocks that suit the network's widths."""
-        width, itemsize = max(network.widths[1:]), samples.dtype.itemsize
-        return cls(samples, loss, sample_blocks(len(samples), width, itemsize))
+        return cls(samples, loss, samples.blocks(max(network.widths[1:])))
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -136,7 +136,8 @@ class GradientPass:
     grams : list of ndarray
         Gram matrices of ``[S_{l-1}, 1]`` (of patches with a one at all positions, for a
         convolution) with weights ``c_n q_n``; empty when not asked for.  A layer without a bias
-        has zeros between the features and the ones.
+        has zeros between the features and the ones.  Of the first layer on many sparse columns
+        it is the diagonal.
     gram_weight : float
         ``sum_n c_n q_n``.
     """
@@ -269,8 +270,8 @@ class _GradientWalk(Walk):
             float(np.vdot(delta, delta)),
         ]
         if self.grams:
-            p, rooted = layer.weight_shape[1], seen.scaled(self.root, self.ws, "T")
-            gram = rooted.gram(self.ws.array(f"gram {l}", (p, p), delta.dtype))
+            rooted = seen.scaled(self.root, self.ws, "T")
+            gram = rooted.metric(self.ws, f"gram {l}")
             self.sums += [gram, rooted.weighted_sum(self.root)]
 
 
@@ -291,6 +292,5 @@ def _collect(network: Network, dtype: Any, sums: list[Any], grams: bool) -> Grad
             if not network.has_bias(l):
                 # Otherwise the inverse would project the features on what a bias cannot express.
                 total = np.zeros_like(total)
-            corner = np.full((1, 1), weight * network.layer(l).n_positions)
-            matrices[l] = np.block([[gram, total[:, None]], [total[None, :], corner]])
+            matrices[l] = bordered(gram, total, weight * network.layer(l).n_positions)
     return GradientPass(evaluation, gradient, sizes, matrices, weight)

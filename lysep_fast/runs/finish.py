@@ -37,7 +37,7 @@ def finish(training: NetworkTraining) -> None:
         _update(training, before)
     row = result.history[result.best_iter]
     if result.status in _DONE and result.n_iter:
-        if row.loss > _NOTHING * problem.loss.unit**2 * problem.loss.constant:
+        if row.loss > _NOTHING * problem.loss.unit**2 * problem.loss.constant > 0.0:
             result.status = Status.NOTHING_FOUND
 
 

@@ -107,7 +107,7 @@ def choose_plan(
     mean = _mean(curves, np.array([len(held_out) for _, held_out in splits]))
     sweeps = max(int(np.argmin(mean)), 1)
     status = Status.CROSS_VALIDATED if sweeps < settings.max_iter else Status.MAX_ITER
-    if np.min(mean) > _NOTHING * constant:
+    if np.min(mean) > _NOTHING * constant > 0.0:
         status = Status.NOTHING_FOUND
     return Plan(start, min(sweeps, settings.max_iter), status)
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from ..kernels.batch import gather_into
 from ..layers.seen import Seen
-from ..threads.blocks import sample_blocks
+from ..threads.blocks import Blocks, sample_blocks
 from ..threads.team import Team, Workspace
-from .scaling import Moments, Scaling
+from .scaling import Moments, Scaling, power_of_two
 
 __all__ = ["ArraySamples", "MappedSamples", "Samples", "as_samples"]
 
@@ -28,11 +28,29 @@ class Samples:
         C-contiguous float64 or float32, in memory or mapped.
     """
 
+    #: Whether rows are dense arrays, and whether the columns are few enough for a Gram matrix.
+    is_dense = has_gram = True
+
     def __init__(self, X: np.ndarray) -> None:
         self.X = X
 
     def __len__(self) -> int:
         return len(self.X)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of samples n and of columns d."""
+        return len(self), self.n_features
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """What a digest of the inputs is made of."""
+        return (self.X,)
+
+    @property
+    def row_entries(self) -> int:
+        """Entries of a row that take part in products, in the mean."""
+        return self.n_features
 
     @property
     def n_features(self) -> int:
@@ -55,6 +73,18 @@ class Samples:
     def seen_by(self, layer: Any, rows: slice | np.ndarray, ws: Workspace) -> Seen:
         """Return some rows as the first layer sees them."""
         return Seen(layer, self.rows(rows, ws))
+
+    def blocks(self, width: int) -> Blocks:
+        """Return the fixed blocks of a walk whose widest array has `width` columns."""
+        return sample_blocks(len(self), width, self.dtype.itemsize)
+
+    def batch(self, layer: Any, index: np.ndarray, out: np.ndarray, one: float | None) -> Seen:
+        """Return the rows of the indices as the first layer sees them, gathered in `out`.
+
+        They have a further column of `one` unless that is None.
+        """
+        self.gather(index, out, one)
+        return Seen(layer, out)
 
     def gather(self, index: np.ndarray, out: np.ndarray, one: float | None) -> None:
         """Write the rows of the indices to `out`, and `one` to its last column unless None."""
@@ -87,8 +117,7 @@ class Samples:
             sizes = np.abs(self.rows(rows, ws)[share(rows) > 0.0])
             return np.max(sizes, axis=0, initial=0.0).astype(np.float64)
 
-        size = team.reduce(sizes, blocks, np.maximum)
-        unit = np.ldexp(1.0, np.frexp(np.where(size > 0.0, size, 1.0))[1] - 1)
+        unit = power_of_two(team.reduce(sizes, blocks, np.maximum))
 
         def sums(rows: slice, ws: Workspace) -> tuple[np.ndarray, float]:
             c = share(rows)

@@ -18,7 +18,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Moments", "Scaling"]
+__all__ = ["Moments", "Scaling", "power_of_two"]
+
+
+def power_of_two(size: np.ndarray) -> np.ndarray:
+    """Return the largest powers of two that are at most the sizes, 1 for zeros."""
+    return np.ldexp(1.0, np.frexp(np.where(size > 0.0, size, 1.0))[1] - 1)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import numpy as np
 from ..checkpoint import digest
 from ..losses.targets import Targets
 from ..samples.images import image_rows
-from ..samples.kinds import Samples, as_samples
-from ..validation import check_inputs, difference_limit, size_limit
+from ..samples.checked import checked_samples, refuse_sparse
+from ..samples.kinds import Samples
+from ..validation import difference_limit, size_limit
 from .train import Settings
 
 __all__ = ["Data"]
@@ -40,20 +41,21 @@ class Data:
         """Return the data that the settings go with."""
         shape = None
         if settings.conv_channels:
+            refuse_sparse(X, f"conv_channels={settings.conv_channels!r}")
             X, shape = image_rows(X, settings.image_shape)
         # Standardising takes sizes away: what is left over is that numbers have a difference.
-        X = check_inputs(X, limit=difference_limit if settings.standardise else size_limit)
+        samples = checked_samples(X, limit=difference_limit if settings.standardise else size_limit)
         targets = Targets.check(
             settings.loss,
             y,
-            X,
+            samples,
             sample_weight,
             n_classes=settings.n_classes,
             label_smoothing=settings.label_smoothing,
             output_bias=settings.output_bias,
             unit=settings.target_unit,
         )
-        return cls(as_samples(X), shape, targets)
+        return cls(samples, shape, targets)
 
     def compared(self) -> dict[str, Any]:
         """Return what has to be the same in a run that goes on from a checkpoint."""
@@ -61,7 +63,7 @@ class Data:
         # What standardising took away.
         given = [np.array(loss.unit), getattr(loss, "mean", None), getattr(loss, "units", None)]
         return {
-            "X": digest(self.samples.X),
+            "X": digest(*self.samples.arrays),
             "y": digest(loss.y, *given),
             "sample_weight": digest(loss.sample_weight),
             "image_shape": self.image_shape,

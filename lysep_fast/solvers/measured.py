@@ -22,7 +22,9 @@ import numpy as np
 
 from ..container.stateful import Stateful
 from ..metrics.averaging import early_mean_weight
+from ..metrics.diagonal import DiagonalMetric
 from ..metrics.layers import MovingMetric, measured_weights
+from ..network import Network
 from ..network.parameters import Parameters
 from ..objective import TrainingProblem
 from ..passes.batch import BatchPass, batch_shapes
@@ -112,15 +114,8 @@ class MeasuredSweeps(Stateful):
         self.theta, self.layers = self.parameters.theta, self.parameters.layers
         self.velocity = self.parameters.like(np.zeros_like(self.theta)).layers
         self.metrics = {
-            l: MovingMetric(
-                layer.weight_shape[1] + 1,
-                layer.weight_shape[1] + int(network.has_bias(l)),
-                dtype,
-                mu=self.mu,
-                limit=self.gram_averaging,
-                period=1,
-            )
-            for l, layer in enumerate(network.layers, 1)
+            l: self._metric(network, l, dtype, whole=l > 1 or problem.samples.has_gram)
+            for l in range(1, network.depth + 1)
         }
         self.batch_pass = BatchPass(
             network,
@@ -135,6 +130,16 @@ class MeasuredSweeps(Stateful):
         self.sizes = np.zeros(network.depth + 1)
         self.count = 0
         self.evaluation = None
+
+    def _metric(
+        self, network: Network, l: int, dtype: np.dtype, *, whole: bool
+    ) -> MovingMetric | DiagonalMetric:
+        """Return the metric of a layer, whole or of many sparse columns."""
+        p = network.layer(l).weight_shape[1]
+        sizes = p + 1, p + int(network.has_bias(l))
+        if not whole:
+            return DiagonalMetric(*sizes, dtype, mu=self.mu, limit=self.gram_averaging)
+        return MovingMetric(*sizes, dtype, mu=self.mu, limit=self.gram_averaging, period=1)
 
     def resume(self, problem: TrainingProblem, state: State, found: Mapping[str, Any]) -> None:
         """Take over a state after `start`."""
@@ -168,7 +173,7 @@ class MeasuredSweeps(Stateful):
             V *= V.dtype.type(self.momentum)
             # Where nothing is left to gain the weights may underflow.
             cost = max(float(w[l]) * root * self.size, float(np.finfo(V.dtype).tiny))
-            V -= (G @ metric.inverse) * V.dtype.type(self.step_length / cost)
+            V -= metric.apply_inverse(G) * V.dtype.type(self.step_length / cost)
             self.layers[l] += V
         self.count += 1
 
