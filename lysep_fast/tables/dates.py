@@ -40,9 +40,7 @@ _PATTERNS = {
         re.ASCII,
     )
 } | {
-    form: re.compile(
-        re.sub(r"%(\w)", lambda m: _DIGITS[m[1]], form.replace(".", r"\.")), re.ASCII
-    )
+    form: re.compile(re.sub(r"%(\w)", lambda m: _DIGITS[m[1]], form.replace(".", r"\.")), re.ASCII)
     for form in DATE_FORMATS[1:]
 }
 

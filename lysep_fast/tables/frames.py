@@ -69,6 +69,8 @@ def as_frame(X: Any) -> tuple[Any, bool]:
 def _made(X: Any) -> Any:
     """Return a frame of something else."""
     pandas = need_pandas()
+    if hasattr(X, "__array__"):
+        X = np.asarray(X)
     ndim = np.ndim(X) if isinstance(X, np.ndarray | np.generic) else getattr(X, "ndim", 2)
     if np.isscalar(X) or ndim != 2 or (isinstance(X, list | tuple) and _is_flat(X)):
         raise TableError(

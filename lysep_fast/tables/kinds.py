@@ -13,7 +13,7 @@ import numpy as np
 from ..container.fields import choice, field
 from .dates import DATE_FORMATS, PARTS, date_parts, text_seconds
 from .frames import TableError, listed
-from .text import NUMBER_FORMATS, TRUTH, numbers
+from .text import NUMBER_FORMATS, numbers
 from .values import Values
 
 __all__ = ["GAP", "KINDS", "OTHER", "Category", "Column", "Date", "LeftOut", "Note", "Number"]
