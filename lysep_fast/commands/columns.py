@@ -146,9 +146,10 @@ def _has_header(
 ) -> bool:
     """Return whether the first line holds names, or raise where that cannot be seen."""
     line, first = head[0]
-    if any(not _is_integer(name) for name in asked):
-        return True  # names are of use with a header only
     names = {cell.strip() for cell in first}
+    # Names are of use with a header only, and so are numbers that are no numbers of columns.
+    if any(not _is_integer(name) or (name in names and int(name) >= len(first)) for name in asked):
+        return True
     if wanted and names.issuperset(wanted):
         return True
     numbers = [cell.strip() for cell in first if is_number(cell.strip())]

@@ -81,7 +81,7 @@ class Table:
             self.X.iloc[rows].reset_index(drop=True) if self.is_frame else self.X[rows],
             self.names,
             self.y[rows],
-            lines=[self.lines[row] for row in rows] if self.lines else (),
+            lines=[self.lines[row] for row in rows.tolist()] if self.lines else (),
             remarks=[*self.remarks, remark],
         )
 

@@ -81,10 +81,7 @@ def run(options: argparse.Namespace) -> int:
             **arguments,
         )
     scaling.fold(result)
-    names = table.names
-    if encoding is not None:
-        names = encoding.feature_names if encoding.named else None
-    model = Model(result, classes, names, encoding)
+    model = Model(result, classes, _names(table, encoding), encoding)
     parameters = {k: v for k, v in arguments.items() if options.conv or not k.startswith("conv")}
     parameters.pop("image_shape", None)  # stored as the network has it
     if classes is not None:
@@ -165,6 +162,13 @@ def _inputs(table: Table, options: argparse.Namespace) -> tuple[np.ndarray, Enco
         if not np.all(np.isfinite(X)):
             raise CommandError(f"{table.path}: numbers are too large for --float32; leave it out")
     return X, encoding
+
+
+def _names(table: Table, encoding: Encoding | None) -> list[str] | None:
+    """Return the names of the columns that the network takes."""
+    if encoding is None:
+        return table.names
+    return encoding.feature_names if encoding.named else None
 
 
 def _targets(table: Table, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray | None]:

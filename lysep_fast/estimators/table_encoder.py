@@ -144,8 +144,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.n_features_in_ = len(encoding.columns)
         if encoding.named:
             self.feature_names_in_ = np.array(encoding.names, object)
-        else:
-            vars(self).pop("feature_names_in_", None)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import csv
 import io
+import itertools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,7 @@ def open_csv(path: Path, delimiter: str | None = None) -> CsvText:
 
 
 def _checked(path: Path, raw: bytes, encoding: str, delimiter: str | None) -> CsvText:
-    first = [line for line, _ in zip(_text_lines(path, raw, encoding), range(_LINES_LOOKED_AT))]
+    first = list(itertools.islice(_text_lines(path, raw, encoding), _LINES_LOOKED_AT))
     if not any(line.strip() for line in first):
         raise TableError(f"{path} is empty; a table has at least one row")
     delimiter = delimiter or _find_delimiter(first)

@@ -74,9 +74,9 @@ def _made(X: Any) -> Any:
     ndim = np.ndim(X) if isinstance(X, np.ndarray | np.generic) else getattr(X, "ndim", 2)
     if np.isscalar(X) or ndim != 2 or (isinstance(X, list | tuple) and _is_flat(X)):
         raise TableError(
-            f"Expected 2D array, got {X!r:.80} instead: a table has rows and columns. Reshape your "
-            "data using array.reshape(-1, 1) for a single column, or array.reshape(1, -1) for a "
-            "single row."
+            f"Expected 2D array, got {X!r:.80} instead: a table has rows and columns. Reshape "
+            "your data using array.reshape(-1, 1) for a single column, or array.reshape(1, -1) "
+            "for a single row."
         )
     try:
         return pandas.DataFrame(X)

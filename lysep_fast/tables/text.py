@@ -107,8 +107,9 @@ def label(value: Any) -> str | None:
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
     if isinstance(value, int | float | np.integer | np.floating | Decimal | Fraction):
-        if value != value:
+        number: Any = value
+        if number != number:
             return None
-        if abs(value) < 1 << 53 and value == int(value):
-            return str(int(value))
+        if abs(number) < 1 << 53 and number == int(number):
+            return str(int(number))
     return str(value).strip()
