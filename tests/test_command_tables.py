@@ -34,10 +34,13 @@ def table(tmp_path):
 
 def refusal(table, content, *words, numbers=False, **options):
     """Return the message, which has to contain all words."""
-    with pytest.raises(CommandError) as caught:
+
+    def read():
         found = table(content, **options)
-        if numbers:
-            found.numbers()
+        return found.numbers() if numbers else found
+
+    with pytest.raises(CommandError) as caught:
+        read()
     message = str(caught.value)
     assert all(word in message for word in words), message
     return message

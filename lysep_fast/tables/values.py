@@ -117,9 +117,7 @@ def _text(column: Any, kind: str) -> Values:
     else:
         present = ~column.isna().to_numpy()
         objects = column.to_numpy(object)
-        texts = [
-            label(value) if there else None for value, there in zip(objects, present, strict=True)
-        ]
+        texts = [label(objects[i]) if present[i] else None for i in range(len(objects))]
         codes = np.arange(len(texts))
     levels = sorted({text for text in texts if text is not None})
     place = {text: i for i, text in enumerate(levels)}
