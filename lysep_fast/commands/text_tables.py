@@ -97,7 +97,7 @@ def _opened(path: Path, delimiter: str | None) -> CsvText | FrameFile:
     kind = path.with_suffix("").suffix if path.suffix in COMPRESSED else path.suffix
     if path.suffix in FRAME_SUFFIXES:
         return open_frame(path)
-    if kind not in _TEXT:
+    if kind not in _TEXT and not (path.suffix in COMPRESSED and not kind):
         raise CommandError(
             f"{path}: the suffix {kind or path.suffix!r} is unknown; {FORMATS} can be read"
         )

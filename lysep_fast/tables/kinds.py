@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..container.fields import choice, field
-from .dates import DATE_FORMATS, PARTS, date_parts, text_seconds
+from .dates import DATE_FORMATS, PARTS, date_format, date_parts, text_seconds
 from .frames import TableError, listed
-from .text import NUMBER_FORMATS, numbers
+from .text import NUMBER_FORMATS, number_format, numbers
 from .values import Values
 
 __all__ = ["GAP", "KINDS", "OTHER", "Category", "Column", "Date", "LeftOut", "Note", "Number"]
@@ -259,6 +259,8 @@ def read_numbers(name: str, values: Values, form: str, note: Note) -> np.ndarray
         of_levels = numbers(values.levels, form)
         unread = [text for text, x in zip(values.levels, of_levels, strict=True) if np.isnan(x)]
         if unread:
+            here, count = number_format(unread)
+            _check_form(name, "numbers", form, here if count > len(unread) / 2 else None, unread)
             note(f"column {name!r}: what is no number is taken as a gap: {listed(unread)}")
         x = values.spread(of_levels)
     infinite = np.isinf(x)
@@ -278,12 +280,22 @@ def read_dates(name: str, values: Values, form: str, note: Note) -> np.ndarray:
         )
     if not values.is_text:
         return values.numbers
-    of_levels = text_seconds(values.levels, form or DATE_FORMATS[0])
+    how = form or DATE_FORMATS[0]
+    of_levels = text_seconds(values.levels, how)
     unread = [text for text, s in zip(values.levels, of_levels, strict=True) if np.isnan(s)]
     if unread:
-        how = form or DATE_FORMATS[0]
+        _check_form(name, "dates", how, date_format(unread), unread)
         note(f"column {name!r}: what is no date ({how}) is taken as a gap: {listed(unread)}")
     return values.spread(of_levels)
+
+
+def _check_form(name: str, what: str, form: str, here: str | None, texts: list[str]) -> None:
+    """Raise if texts that could not be read are written in another format than in the training."""
+    if here is not None:
+        raise TableError(
+            f"column {name!r}: {what} were written as {form!r} in the training, and are written "
+            f"as {here!r} here, such as {listed(texts[:3])}; write them alike"
+        )
 
 
 def as_text(values: Values) -> Values:
