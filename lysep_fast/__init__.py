@@ -14,7 +14,7 @@ from .train import train
 
 if TYPE_CHECKING:
     from . import pde
-    from .estimators import LySepClassifier, LySepConvClassifier, LySepRegressor
+    from .estimators import LySepClassifier, LySepConvClassifier, LySepRegressor, TableEncoder
 
 
 __all__ = [
@@ -26,12 +26,13 @@ __all__ = [
     "Network",
     "Result",
     "Status",
+    "TableEncoder",
     "load",
     "pde",
     "train",
 ]
 
-_ESTIMATORS = ("LySepClassifier", "LySepConvClassifier", "LySepRegressor")
+_ESTIMATORS = ("LySepClassifier", "LySepConvClassifier", "LySepRegressor", "TableEncoder")
 
 
 def __getattr__(name: str) -> Any:

@@ -13,12 +13,14 @@ from .files.estimators import (
     check_fitted,
     expected_estimator,
     unpack_attributes,
+    unpack_encoding_of,
     unpack_labels_of,
     unpack_parameters,
 )
 from .files.results import RESULT
 from .files.solutions import SOLUTION
 from .result import Result
+from .tables.encoding import Encoding
 
 __all__ = ["load", "read_labelled"]
 
@@ -40,7 +42,8 @@ def load(path: str | os.PathLike[str], *, as_result: bool = False) -> Any:
     -------
     Result, LySepClassifier, LySepConvClassifier, LySepRegressor or pde.Solution
         What was saved; its predictions are the same to the last bit.  A solution comes without
-        its problem, which `lysep_fast.pde.Solution.load` takes.
+        its problem, which `lysep_fast.pde.Solution.load` takes.  An estimator that learned the
+        columns of a table has its `TableEncoder` as ``encoder_``.
 
     Raises
     ------
@@ -62,16 +65,19 @@ def load(path: str | os.PathLike[str], *, as_result: bool = False) -> Any:
     return Solution.load(path)
 
 
-def read_labelled(archive: Archive) -> tuple[Result, dict[str, np.ndarray]]:
-    """Return result, class labels and feature names of an open file, without scikit-learn.
+def read_labelled(
+    archive: Archive,
+) -> tuple[Result, dict[str, np.ndarray], Encoding | None]:
+    """Return result, labels and the table's encoding of an open file, without scikit-learn.
 
     The labels are under the names of the attributes, ``classes_`` and ``feature_names_in_``, as
     far as the estimator has them.
     """
     result, arrays = _read_parts(archive)
     labels = unpack_labels_of(archive.header, arrays)
-    check_fitted(archive.kind, result, archive.header["n_features_in"], labels)
-    return result, labels
+    encoding = unpack_encoding_of(archive.header, arrays)
+    check_fitted(archive.kind, result, archive.header["n_features_in"], labels, encoding)
+    return result, labels, encoding
 
 
 def _read_parts(archive: Archive) -> tuple[Result, dict[str, np.ndarray]]:
@@ -91,7 +97,12 @@ def _read_estimator(archive: Archive) -> Any:
     estimator = made(**parameters)
     found = unpack_attributes(archive.header, arrays)
     labels = unpack_labels_of(archive.header, arrays)
-    check_fitted(archive.kind, result, found["n_features_in_"], labels)
+    encoding = unpack_encoding_of(archive.header, arrays)
+    check_fitted(archive.kind, result, found["n_features_in_"], labels, encoding)
+    if encoding is not None:
+        from .estimators import TableEncoder
+
+        found["encoder_"] = TableEncoder.of(encoding)
     vars(estimator).update(found, result_=result)
     if archive.kind == "conv-classifier":
         estimator._shape = getattr(result.network.layer(1), "image_shape", None)

@@ -58,6 +58,26 @@ def make_regressor(**options):
     return fitted(model, X, np.stack([X[:, 0] * X[:, 1], 5.0 + X[:, 2]], axis=1))
 
 
+def make_table_classifier(**options):
+    """Return a classifier that learned a table with a column of every kind."""
+    from lysep_fast.tables.encoding import Encoding
+
+    columns = [
+        {"kind": "number", "form": "comma", "median": 0.1, "varies": True, "gaps": True},
+        {"kind": "category", "levels": ["a", "süd"], "other": True, "gaps": False},
+        {"kind": "date", "form": "ISO8601", "first": 0.0, "median": 86400.0,
+         "parts": ["seconds", "weekday"], "gaps": False},
+        {"kind": "left out", "why": "it holds 1 in every row"},
+    ]  # fmt: skip
+    named = [column | {"name": f"column {i}"} for i, column in enumerate(columns)]
+    state = {"columns": named, "named": True, "max_categories": 30, "min_frequency": 2}
+    encoder = lysep_fast.TableEncoder.of(Encoding.restored(state))
+    X = grid(30, encoder.encoding_.n_outputs)
+    model = fitted(lysep_fast.LySepClassifier(**(SMALL | options)), X, NAMES[sides(X)])
+    model.encoder_ = encoder
+    return model
+
+
 def make_problem(lift=None):
     source = pde.Function(lambda X: np.prod(np.sin(np.pi * X), axis=1))
     boundary = None if lift else 0.0
@@ -83,7 +103,10 @@ MAKERS = {
     "classifier": make_classifier,
     "conv_classifier": make_conv_classifier,
     "regressor": make_regressor,
+    "table_classifier": make_table_classifier,
 }
+#: Version of the format that brought a kind, where that is not the first.
+SINCE = {"table_classifier": 2}
 
 
 def outputs(model):
@@ -98,6 +121,8 @@ def outputs(model):
     if result.loss == "cross-entropy":
         found["decision_function"] = model.decision_function(X)
         found["predict_proba"] = model.predict_proba(X)
+    if hasattr(model, "encoder_"):
+        found["names"] = model.encoder_.get_feature_names_out().astype(str)
     return found
 
 

@@ -16,7 +16,7 @@ PACKAGE = Path(lysep_fast.__file__).parent
 FLOORS = (
     {"_version", "kernels", "container", "threads"},
     {"validation", "linalg"},
-    {"layers", "features"},
+    {"layers", "features", "tables"},
     {"samples"},
     {"losses"},
     {"network", "report"},

@@ -89,7 +89,7 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
 def add_table_arguments(parser: argparse.ArgumentParser, target: str, *, needed: bool) -> None:
     """Add the data file and how it is read; `target` is the help of --target."""
     add = parser.add_argument
-    add("data", type=Path, metavar="DATA", help=".csv, .csv.gz, .npz or .npy")
+    add("data", type=Path, metavar="DATA", help="a table: .csv, also compressed, .npz or .npy")
     add("--target", metavar="COLUMN", required=needed, help=target)
     add(
         "--inputs",

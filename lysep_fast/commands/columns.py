@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..tables.text import is_number
 from .messages import CommandError
 
-__all__ = ["Columns", "choose_columns", "column_number", "is_number", "pick_columns"]
+__all__ = ["Columns", "choose_columns", "column_number", "pick_columns"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ def choose_columns(
     asked = [*([] if inputs is None else inputs.split(",")), *([] if target is None else [target])]
     if header is None:
         header = _has_header(path, head, asked, wanted or ())
-    names = [cell.strip() for cell in first] if header else None
+    names = None
+    if header:
+        names = [cell.strip() or f"column {i}" for i, cell in enumerate(first)]
     if names is not None and len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise CommandError(
@@ -135,15 +138,6 @@ def column_number(path: Path, text: str, names: Sequence[str] | None, count: int
     return number % count
 
 
-def is_number(cell: str, *, finite: bool = False) -> bool:
-    """Return whether a cell can be read as a number."""
-    try:
-        value = float(cell)
-    except ValueError:
-        return False
-    return not finite or math.isfinite(value)
-
-
 def _has_header(
     path: Path,
     head: Sequence[tuple[int, list[str]]],
@@ -152,22 +146,33 @@ def _has_header(
 ) -> bool:
     """Return whether the first line holds names, or raise where that cannot be seen."""
     line, first = head[0]
-    if any(not _is_integer(name) for name in asked):
-        return True  # names are of use with a header only
     names = {cell.strip() for cell in first}
+    # Names are of use with a header only, and so are numbers that are no numbers of columns.
+    if any(not _is_integer(name) or (name in names and int(name) >= len(first)) for name in asked):
+        return True
     if wanted and names.issuperset(wanted):
         return True
-    numeric = [is_number(cell) for cell in first]
-    if not any(numeric):
+    numbers = [cell.strip() for cell in first if is_number(cell.strip())]
+    if not numbers:
         return True
     second = head[1][1] if len(head) > 1 else []
-    for cell, looks, below in zip(first, numeric, second, strict=False):
-        if not looks and cell.strip() and is_number(below):
+    for cell, below in zip(map(str.strip, first), map(str.strip, second), strict=False):
+        if is_number(cell) or cell in ("", "?") or not below:
+            continue
+        # A name above a number; or above text, beside names that count years or columns.
+        if is_number(below) or _count_on(numbers):
             raise CommandError(
-                f"{path}, line {line}: {cell.strip()[:80]!r} above the number {below.strip()} may "
-                "be a name or a wrong value; say --header or --no-header"
+                f"{path}, line {line}: {cell[:80]!r} above {below[:80]!r} may be a name or a "
+                "value; say --header or --no-header"
             )
     return False
+
+
+def _count_on(numbers: Sequence[str]) -> bool:
+    """Return whether several whole numbers follow each other, as names of columns do."""
+    if len(numbers) < 2 or not all(_is_integer(number) for number in numbers):
+        return False
+    return all(int(b) == int(a) + 1 for a, b in itertools.pairwise(numbers))
 
 
 def _is_integer(text: str) -> bool:

@@ -88,7 +88,8 @@ def describe(path: Path) -> dict[str, Any]:
         "parameters": network_size(network),
         "dtype": str(result.W[1].dtype),
         "inputs": network.widths[0],
-        "columns": model.names,
+        "columns": model.names if model.encoding is None else model.encoding.names,
+        "encoding": None if model.encoding is None else model.encoding.described(),
         "outputs": network.widths[-1],
         "classes": model.labels.tolist() if model.is_classifier else None,
         "status": result.status.name,
@@ -155,6 +156,8 @@ def _number(value: float) -> float | None:
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, dict):
+        return "".join(f"\n  {name}: {words}" for name, words in value.items())
     if not isinstance(value, list):
         return str(value)
     shown = ", ".join(map(str, value[:_SHOWN]))

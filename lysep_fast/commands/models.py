@@ -7,6 +7,7 @@ LySepRegressor; writing and using it takes no scikit-learn.
 from __future__ import annotations
 
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,11 @@ from ..files.results import RESULT
 from ..layers import Convolution
 from ..load import read_labelled
 from ..result import Result
+from ..tables.encoding import Encoding
+from ..tables.frames import TableError, need_pandas
 from ..threads.team import available_cpus
 from .messages import CommandError
+from .tables import Table
 
 __all__ = ["Model", "read_model", "score", "write_model"]
 
@@ -36,12 +40,15 @@ class Model:
     classes : ndarray, shape (K,), or None
         Labels of a classifier; None where they are 0..K-1, and for a regression.
     names : list of str or None
-        Names of the input columns.
+        Names of the columns that the network takes.
+    encoding : Encoding or None
+        How these are made of a table; None where they are its columns.
     """
 
     result: Result
     classes: np.ndarray | None = None
     names: list[str] | None = None
+    encoding: Encoding | None = None
 
     @property
     def is_classifier(self) -> bool:
@@ -55,8 +62,9 @@ class Model:
         return np.arange(K) if self.classes is None else self.classes
 
     def check(self, X: np.ndarray, path: Path) -> None:
-        """Raise if inputs do not have the shape that the network takes."""
-        d, first = self.result.network.widths[0], self.result.network.layer(1)
+        """Raise if inputs do not have the shape that the model takes."""
+        first, d = self.result.network.layer(1), self.result.network.widths[0]
+        d = d if self.encoding is None else len(self.encoding.columns)
         if X.ndim == 2 and X.shape[1] != d:
             more = " (--target names one that is no input)" if X.shape[1] > d else ""
             raise CommandError(
@@ -65,6 +73,20 @@ class Model:
             )
         if X.ndim > 2 and not isinstance(first, Convolution):
             raise CommandError(f"{path} has images, but the model takes rows of {d} numbers")
+
+    def matrix(self, table: Table, note: Callable[[str], None]) -> np.ndarray:
+        """Return the inputs of a table as the network takes them."""
+        if self.encoding is None:
+            X = table.numbers()
+            self.check(X, table.path)
+            return X
+        if not (table.is_frame and table.names is not None and self.encoding.named):
+            self.check(table.X, table.path)
+        frame = table.X if table.is_frame else need_pandas().DataFrame(table.X)
+        try:
+            return self.encoding.apply(frame, note)
+        except TableError as error:
+            raise CommandError(f"{table.path}: {error}") from None
 
     def predict(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return labels or numbers, and for a classifier the probabilities of the classes.
@@ -134,6 +156,8 @@ def write_model(path: Path, model: Model, parameters: dict[str, Any], y: np.ndar
         own["_spread"] = _spread(y.reshape(len(y), -1))
     if model.names is not None:
         own["feature_names_in_"] = np.array(model.names, object)
+    if model.encoding is not None:
+        own["encoder_"] = types.SimpleNamespace(encoding_=model.encoding)
     write_fitted(path, kind, parameters, own)
 
 
@@ -160,13 +184,15 @@ def read_model(path: Path, threads: int | None = None) -> Model:
             )
         archive.check_kind((RESULT, *CLASSES))
         labels: dict[str, np.ndarray] = {}
+        encoding = None
         if archive.kind == RESULT:
             result = Result.read(archive)
         else:
-            result, labels = read_labelled(archive)
+            result, labels, encoding = read_labelled(archive)
     result.n_threads = available_cpus() if threads is None else threads
     names = labels.get("feature_names_in_")
-    return Model(result, labels.get("classes_"), None if names is None else list(map(str, names)))
+    listed = None if names is None else list(map(str, names))
+    return Model(result, labels.get("classes_"), listed, encoding)
 
 
 def _image_parameters(result: Result) -> dict[str, Any]:

@@ -62,13 +62,18 @@ def run(options: argparse.Namespace) -> int:
         target=options.target,
         header=options.header,
         delimiter=options.delimiter,
-        wanted=model.names,
+        wanted=model.names if model.encoding is None else None,
+        encoding=model.encoding,
     )
-    model.check(table.X, table.path)
-    predicted, proba = model.predict(table.X)
+    predicted, proba = model.predict(model.matrix(table, note))
     _write(out, model, predicted, proba if options.proba else None)
     if table.y is not None:
-        note(f"{table.path}: {score(predicted, table.y, classes=model.is_classifier)}")
+        scored = predicted if table.known is None else predicted[table.known]
+        table = table.with_targets()
+        for remark in table.remarks:
+            note(f"{table.path}: {remark} of the score")
+        assert table.y is not None
+        note(f"{table.path}: {score(scored, table.y, classes=model.is_classifier)}")
     return OK
 
 

@@ -6,19 +6,20 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..tables.encoding import Encoding
+from ..tables.frames import TableError
 from .columns import pick_columns
-from .csv_tables import first_not_finite, read_csv
 from .messages import CommandError
+from .numbers import first_not_finite, frame_numbers
+from .text_tables import read_cells
 
 __all__ = ["Table", "read_table"]
-
-_FORMATS = ".csv, .tsv or .txt (also with .gz), .npz and .npy"
 
 
 @dataclass(frozen=True)
@@ -29,24 +30,60 @@ class Table:
     ----------
     path : Path
         The file.
-    X : ndarray, shape (n, d), or images (n, H, W) or (n, C, H, W)
-        Numbers.
+    X : DataFrame, or ndarray of shape (n, d), (n, H, W) or (n, C, H, W)
+        Cells of any kind, or numbers.
     names : list of str or None
         Names of the columns of X, where the file has some.
     y : ndarray, shape (n,) or (n, K), or None
         Targets, if they were asked for.
+    known : ndarray of bool, shape (n,), or None
+        Rows that have a target; None if all have.
+    lines : sequence of int
+        Lines of the rows; empty where the file has none.
+    remarks : list of str
+        What was done to the table, for people.
     """
 
     path: Path
-    X: np.ndarray
+    X: Any
     names: list[str] | None
     y: np.ndarray | None
+    known: np.ndarray | None = None
+    lines: Sequence[int] = ()
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def is_frame(self) -> bool:
+        """Whether X has columns of any kind, not numbers alone."""
+        return not isinstance(self.X, np.ndarray)
 
     @property
     def shape(self) -> str:
         """Numbers of rows and inputs for messages."""
         inputs = " x ".join(map(str, self.X.shape[1:]))
         return f"{len(self.X)} rows, {inputs} inputs"
+
+    def numbers(self, dtype: type = np.float64) -> np.ndarray:
+        """Return X as numbers without encoding it; a cell that is none is refused."""
+        if not self.is_frame:
+            return np.asarray(self.X)
+        return frame_numbers(self.path, self.X, self.names, self.lines, dtype)
+
+    def with_targets(self) -> Table:
+        """Return the rows that have a target."""
+        if self.known is None or np.all(self.known):
+            return self
+        assert self.y is not None
+        lost, rows = int(np.sum(~self.known)), np.flatnonzero(self.known)
+        remark = f"{lost} of {len(self.known)} rows have no target and are left out"
+        return Table(
+            self.path,
+            self.X.iloc[rows].reset_index(drop=True) if self.is_frame else self.X[rows],
+            self.names,
+            self.y[rows],
+            lines=[self.lines[row] for row in rows.tolist()] if self.lines else (),
+            remarks=[*self.remarks, remark],
+        )
 
 
 def read_table(
@@ -57,7 +94,7 @@ def read_table(
     header: bool | None = None,
     delimiter: str | None = None,
     wanted: Sequence[str] | None = None,
-    dtype: type = np.float64,
+    encoding: Encoding | None = None,
 ) -> Table:
     """Read a file.
 
@@ -73,8 +110,8 @@ def read_table(
         For text; default what the file looks like.
     wanted : sequence of str, optional
         Names of the columns that a model was trained on.
-    dtype : type
-        Of the inputs that are read from text.
+    encoding : Encoding, optional
+        How a model takes the table; names its columns as well.
 
     Raises
     ------
@@ -83,26 +120,24 @@ def read_table(
     OSError
         If it cannot be read.
     """
-    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if path.suffix in (".npz", ".npy"):
         if header is not None or delimiter is not None:
             raise CommandError(f"{path}: --header and --delimiter are for text; leave them out")
         read = _read_npz if path.suffix == ".npz" else _read_npy
         return _checked(read(path, inputs, target))
-    if kind not in (".csv", ".tsv", ".txt"):
-        raise CommandError(
-            f"{path}: the suffix {path.suffix!r} is unknown; {_FORMATS} can be read"
+    try:
+        cells = read_cells(
+            path,
+            inputs=inputs,
+            target=target,
+            header=header,
+            delimiter=delimiter,
+            wanted=wanted,
+            encoding=encoding,
         )
-    rows = read_csv(
-        path,
-        inputs=inputs,
-        target=target,
-        header=header,
-        delimiter=delimiter,
-        wanted=wanted,
-        dtype=dtype,
-    )
-    return Table(path, rows.X, rows.names, rows.y)
+    except TableError as error:
+        raise CommandError(str(error)) from None
+    return Table(path, *cells)
 
 
 def _read_npz(path: Path, inputs: str | None, target: str | None) -> Table:

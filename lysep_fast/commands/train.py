@@ -12,20 +12,19 @@ import numpy as np
 
 from ..losses.targets import balanced
 from ..result import HistoryRow, Result, Status
+from ..tables.encoding import Encoding
+from ..tables.frames import TableError
 from ..train import train
-from .arguments import (
-    add_table_arguments,
-)
+from .arguments import add_table_arguments
 from .messages import FAILED, INTERRUPTED, OK, CommandError, UsageError, note
 from .models import Model, score, write_model
 from .scaling import Scaling
 from .tables import Table, read_table
+from .targets import MOST_CLASSES, choose_task
 from .train_arguments import add_network_arguments, add_training_arguments
 
 __all__ = ["add_parser", "run"]
 
-# More different whole numbers than this are amounts rather than names of classes.
-_MOST_CLASSES = 100
 # Seconds between two lines of progress where stderr is no terminal.
 _SILENCE = 10.0
 
@@ -47,7 +46,8 @@ def add_parser(commands: Any) -> None:
     add(
         "--task",
         choices=("classify", "regress"),
-        help=f"default: classify strings and up to {_MOST_CLASSES} different whole numbers",
+        help=f"default: classify strings, bools, and up to {MOST_CLASSES} different whole "
+        "numbers with at least 5 rows each on average",
     )
     add_network_arguments(parser)
     add_training_arguments(parser)
@@ -58,16 +58,17 @@ def run(options: argparse.Namespace) -> int:
     """Train, save and say how it went."""
     began = time.perf_counter()
     _check_options(options)
-    table = _read(options, options.data)
+    table = _read(options, options.data).with_targets()
     y, classes = _targets(table, options)
-    scaling = _scaling(table.X, options)
+    X, encoding = _inputs(table, options)
+    scaling = _scaling(X, options)
     arguments = _arguments(options, classes is not None)
     weights = None
     if classes is not None and options.class_weight is not None:
         weights = balanced(y, len(classes))[y]
     with _Progress(options.quiet, options.max_iter) as progress:
         result = train(
-            scaling.apply(table.X),
+            scaling.apply(X),
             y,
             loss="squared-error" if classes is None else "cross-entropy",
             sample_weight=weights,
@@ -80,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
             **arguments,
         )
     scaling.fold(result)
-    model = Model(result, classes, table.names)
+    model = Model(result, classes, _names(table, encoding), encoding)
     parameters = {k: v for k, v in arguments.items() if options.conv or not k.startswith("conv")}
     parameters.pop("image_shape", None)  # stored as the network has it
     if classes is not None:
@@ -126,16 +127,48 @@ def _check_options(options: argparse.Namespace) -> None:
         )
 
 
-def _read(options: argparse.Namespace, path: Path, wanted: list[str] | None = None) -> Table:
+def _read(options: argparse.Namespace, path: Path, model: Model | None = None) -> Table:
     return read_table(
         path,
         inputs=options.inputs,
         target=options.target,
         header=options.header,
         delimiter=options.delimiter,
-        wanted=wanted,
-        dtype=np.float32 if options.float32 else np.float64,
+        wanted=None if model is None or model.encoding is not None else model.names,
+        encoding=None if model is None else model.encoding,
     )
+
+
+def _inputs(table: Table, options: argparse.Namespace) -> tuple[np.ndarray, Encoding | None]:
+    """Return the inputs as numbers, and how they are made of the table."""
+    for remark in table.remarks:
+        _say(options, f"{table.path}: {remark}")
+    if not table.is_frame or options.conv:
+        return table.numbers(np.float32 if options.float32 else np.float64), None
+
+    def note(text: str) -> None:
+        _say(options, f"{table.path}: {text}")
+
+    try:
+        encoding = Encoding.learn(table.X, note, max_categories=options.max_categories)
+    except TableError as error:
+        raise CommandError(f"{table.path}: {error}") from None
+    X = encoding.apply(table.X, lambda text: None)  # what there is to say has been said
+    if X.shape[1] != table.X.shape[1] or encoding.used != encoding.feature_names:
+        _say(options, f"{table.path}: encoded as {X.shape[1]} columns of numbers")
+    if options.float32:
+        with np.errstate(over="ignore"):
+            X = X.astype(np.float32)
+        if not np.all(np.isfinite(X)):
+            raise CommandError(f"{table.path}: numbers are too large for --float32; leave it out")
+    return X, encoding
+
+
+def _names(table: Table, encoding: Encoding | None) -> list[str] | None:
+    """Return the names of the columns that the network takes."""
+    if encoding is None:
+        return table.names
+    return encoding.feature_names if encoding.named else None
 
 
 def _targets(table: Table, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray | None]:
@@ -146,7 +179,7 @@ def _targets(table: Table, options: argparse.Namespace) -> tuple[np.ndarray, np.
     task, why = options.task, "as asked"
     different = np.unique(y) if y.ndim == 1 else y[:0]
     if task is None:
-        task, why = _task(y, len(different))
+        task, why = choose_task(y, len(different))
     if task == "regress":
         try:
             y = y.astype(np.float64)
@@ -172,19 +205,6 @@ def _targets(table: Table, options: argparse.Namespace) -> tuple[np.ndarray, np.
         )
     _say(options, f"{table.path}: {table.shape}; {len(different)} classes ({why})")
     return np.searchsorted(different, y), different
-
-
-def _task(y: np.ndarray, n_different: int) -> tuple[str, str]:
-    """Return the task that suits the target, and the reason."""
-    if y.ndim == 2:
-        return "regress", "the target has several columns"
-    if y.dtype.kind in "Ub":
-        return "classify", f"the target holds {'strings' if y.dtype.kind == 'U' else 'bools'}"
-    if y.dtype.kind == "f":
-        return "regress", "the target holds decimals; --task classify would make them classes"
-    if n_different > _MOST_CLASSES:
-        return "regress", f"{n_different} whole numbers; --task classify would make them classes"
-    return "classify", "the target holds whole numbers; --task regress would take them as amounts"
 
 
 def _scaling(X: np.ndarray, options: argparse.Namespace) -> Scaling:
@@ -214,10 +234,10 @@ def _arguments(options: argparse.Namespace, classify: bool) -> dict[str, Any]:
 
 def _validate(options: argparse.Namespace, model: Model) -> str:
     """Return the score on another table."""
-    table = _read(options, options.validation, model.names)
-    model.check(table.X, table.path)
+    table = _read(options, options.validation, model).with_targets()
     assert table.y is not None
-    return score(model.predict(table.X)[0], table.y, classes=model.is_classifier)
+    X = model.matrix(table, lambda text: _say(options, f"{table.path}: {text}"))
+    return score(model.predict(X)[0], table.y, classes=model.is_classifier)
 
 
 def _summary(path: Path, result: Result, seconds: float) -> str:

@@ -32,6 +32,13 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--image-shape", type=sizes, metavar="C,H,W", help="shape of one row, for --conv")
     add(
+        "--max-categories",
+        type=natural,
+        default=30,
+        metavar="N",
+        help="most texts of a column that get a column of numbers each (default: 30)",
+    )
+    add(
         "--standardize",
         action=argparse.BooleanOptionalAction,
         help="train on columns of mean 0 and variance 1; the model takes them as they are in the "

@@ -27,7 +27,7 @@ from .errors import ModelFileError, model_file_errors
 
 __all__ = ["FORMAT_VERSION", "Archive", "Expected", "write_archive"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 #: Shape and dtype of every array by name, as they follow from a header.
 Expected = Mapping[str, tuple[tuple[int, ...], Any]]

@@ -3,5 +3,6 @@
 from .conv import LySepConvClassifier
 from .dense import LySepClassifier
 from .regressor import LySepRegressor
+from .table_encoder import TableEncoder
 
-__all__ = ["LySepClassifier", "LySepConvClassifier", "LySepRegressor"]
+__all__ = ["LySepClassifier", "LySepConvClassifier", "LySepRegressor", "TableEncoder"]

@@ -20,16 +20,20 @@ from ..container.values import (
     unpack_labels,
 )
 from ..report import HistoryTable
+from ..tables.encoding import Encoding
+from .encodings import expected_encoding, pack_encoding, unpack_encoding
 from .results import expected_result
 
 __all__ = [
     "CLASSES",
     "CURVES",
+    "check_encoding",
     "check_fitted",
     "expected_estimator",
     "learned",
     "save_estimator",
     "unpack_attributes",
+    "unpack_encoding_of",
     "unpack_labels_of",
     "unpack_parameters",
     "write_fitted",
@@ -82,7 +86,12 @@ def write_fitted(
         Parameters of the estimator; those left out have their defaults when it is read.
     own : mapping
         What fitting leaves on the estimator, by attribute: at least ``result_`` and
-        ``n_features_in_``.
+        ``n_features_in_``; with ``encoder_`` the `TableEncoder` that made the features.
+
+    Raises
+    ------
+    ValueError
+        If the encoder makes other features than the estimator was fitted on.
     """
     result, arrays = own["result_"].packed()
     header: dict[str, Any] = {
@@ -95,6 +104,7 @@ def write_fitted(
         "random": None,
         "spread": None,
         "memory": "_memory" in own,
+        "encoding": None,
     }
     arrays |= {key: np.array(own[key], np.float64) for key in header["curves"]}
     for key in _LABELS:
@@ -107,6 +117,10 @@ def write_fitted(
         count = encode(own["_spread"].n_samples_seen_, "n_samples_seen_")
         header["spread"] = {"count": count, "outputs": len(own["_spread"].mean_)}
         arrays |= {f"spread_{key}": getattr(own["_spread"], key) for key in _SPREAD}
+    if "encoder_" in own:
+        encoding = own["encoder_"].encoding_
+        check_encoding(encoding, header["n_features_in"], own.get("feature_names_in_"))
+        header["encoding"], arrays["encoding"] = pack_encoding(encoding)
     write_archive(path, kind, header, arrays)
 
 
@@ -191,8 +205,30 @@ def unpack_attributes(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> 
     return found
 
 
+def unpack_encoding_of(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Encoding | None:
+    """Return how the features are made of a table, None if they were arrays."""
+    if header.get("encoding") is None:  # files of version 1 have no such entry
+        return None
+    return unpack_encoding(arrays["encoding"])
+
+
+def check_encoding(encoding: Encoding, n_features: int, names: Any) -> None:
+    """Raise if an encoding makes other features than an estimator has."""
+    if encoding.n_outputs != n_features or (
+        names is not None and encoding.feature_names != list(names)
+    ):
+        raise ValueError(
+            f"its encoder_ makes {encoding.n_outputs} features, but the estimator was fitted on "
+            f"{n_features}, or on others; set encoder_ to the encoder that made them, or delete it"
+        )
+
+
 def check_fitted(
-    kind: str, result: Any, n_features: int, labels: Mapping[str, np.ndarray]
+    kind: str,
+    result: Any,
+    n_features: int,
+    labels: Mapping[str, np.ndarray],
+    encoding: Encoding | None = None,
 ) -> None:
     """Raise if the parts of an estimator do not fit together."""
     widths = result.network.widths
@@ -204,6 +240,8 @@ def check_fitted(
         raise ValueError("its number of features is not that of its network")
     if is_regressor != (classes is None) or (classes is not None and len(classes) != widths[-1]):
         raise ValueError("its number of classes is not that of its network")
+    if encoding is not None:
+        check_encoding(encoding, n_features, names)
 
 
 def expected_estimator(header: dict[str, Any], table: HistoryTable) -> Expected:
@@ -221,6 +259,8 @@ def expected_estimator(header: dict[str, Any], table: HistoryTable) -> Expected:
     if header["spread"] is not None:
         shape = (integer(header["spread"], "outputs", 1),)
         expected |= {f"spread_{key}": (shape, np.dtype(np.float64)) for key in _SPREAD}
+    if header.get("encoding") is not None:
+        expected["encoding"] = expected_encoding(header["encoding"])
     return expected
 
 
