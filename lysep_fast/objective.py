@@ -253,9 +253,7 @@ class TrainingProblem:
         """Number of training samples."""
         return len(self.samples)
 
-    def restore(
-        self, W: list[np.ndarray], b: list[np.ndarray], *, moves: bool = False
-    ) -> None:
+    def restore(self, W: list[np.ndarray], b: list[np.ndarray], *, moves: bool = False) -> None:
         """Fold (in place) what was done to inputs and targets into the first and last layer.
 
         With ``moves=True`` the arrays are differences of weights and of biases.
@@ -264,9 +262,7 @@ class TrainingProblem:
             self.scaling.restore(W[1], b[1])
         self.loss.restore(W, b, moves=moves)
 
-    def prepare(
-        self, W: list[np.ndarray], b: list[np.ndarray], *, moves: bool = False
-    ) -> None:
+    def prepare(self, W: list[np.ndarray], b: list[np.ndarray], *, moves: bool = False) -> None:
         """Take out (in place) what `restore` folds into the layers."""
         if self.scaling is not None:
             self.scaling.prepare(W[1], b[1])

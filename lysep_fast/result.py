@@ -34,8 +34,8 @@ class Status(enum.Enum):
     EARLY_STOPPED = "the validation loss has stopped improving; the best weights are returned"
     CROSS_VALIDATED = "that many sweeps did best on held-out folds of the training data"
     NOTHING_FOUND = (
-        "the network is hardly better than the best constant: either the inputs tell nothing about "
-        "the targets, or it needs another start (init), solver, width or more sweeps"
+        "the network is hardly better than the best constant: either the inputs tell nothing "
+        "about the targets, or it needs another start (init), solver, width or more sweeps"
     )
     CALLBACK = "the callback asked to stop"
     INTERRUPTED = "interrupted by Ctrl-C; the best weights so far are returned"
@@ -219,9 +219,7 @@ class Result:
         if len(shape) == 3:
             refuse_sparse(X, f"a network with the layer {self.network.layer(1)!r}")
             X = rows_like(X, shape)
-        samples = checked_samples(
-            X, n_features=d, dtype=self.W[1].dtype, limit=difference_limit
-        )
+        samples = checked_samples(X, n_features=d, dtype=self.W[1].dtype, limit=difference_limit)
         out = np.empty((len(samples), K), samples.dtype)
 
         def task(rows: slice, ws: Workspace) -> None:

@@ -30,8 +30,6 @@ class LySepRegressor(RegressorMixin, NetworkEstimator):
     The mean squared error, summed over the outputs, is minimised, every output in units of its
     standard deviation.
 
-    Parameters
-    ----------
     Attributes
     ----------
     loss_curve_ : list of float

@@ -94,18 +94,14 @@ class Loss(ABC):
         """Return the loss with label smoothing `share` unless it has a choice of its own."""
         return self
 
-    def restore(
-        self, W: list[np.ndarray], b: list[np.ndarray], *, moves: bool = False
-    ) -> None:
+    def restore(self, W: list[np.ndarray], b: list[np.ndarray], *, moves: bool = False) -> None:
         """Fold into the output layer (in place) what was done to the targets for training.
 
         With ``moves=True`` the arrays are differences of weights and of biases.
         """
         return
 
-    def prepare(
-        self, W: list[np.ndarray], b: list[np.ndarray], *, moves: bool = False
-    ) -> None:
+    def prepare(self, W: list[np.ndarray], b: list[np.ndarray], *, moves: bool = False) -> None:
         """Take out of the output layer (in place) what `restore` folds into it."""
         return
 

@@ -88,7 +88,7 @@ class BinaryCrossEntropy(Loss):
     def output_shift(self, *sums: np.ndarray) -> np.ndarray:
         """Return the differences of the shares' logits from those of the mean probabilities."""
         wanted, found = self.shares, sums[0] / self.total_weight
-        open_ = (0.0 < wanted) & (wanted < 1.0) & (0.0 < found) & (found < 1.0)
+        open_ = (wanted > 0.0) & (wanted < 1.0) & (found > 0.0) & (found < 1.0)
         shift = logit(np.where(open_, wanted, 0.5)) - logit(np.where(open_, found, 0.5))
         return np.asarray(shift)
 

@@ -47,7 +47,7 @@ class Targets:
         n_classes: int | None,
         label_smoothing: float | None,
         output_bias: bool,
-        unit: float | None = None,
+        unit: np.ndarray | None = None,
     ) -> Targets:
         """Return the targets of the named loss; settings that go with them are checked already.
 

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 
-from ..passes.full import evaluate
 from ..network.walk import Walk
 from ..objective import TrainingProblem
 from ..result import Result, Status
@@ -36,9 +35,9 @@ def finish(training: NetworkTraining) -> None:
             result.b[-1] += _shift(problem, result).astype(before.dtype)
         _update(training, before)
     row = result.history[result.best_iter]
-    if result.status in _DONE and result.n_iter:
-        if row.loss > _NOTHING * problem.loss.unit**2 * problem.loss.constant > 0.0:
-            result.status = Status.NOTHING_FOUND
+    constant = problem.loss.unit**2 * problem.loss.constant
+    if result.status in _DONE and result.n_iter and row.loss > _NOTHING * constant > 0.0:
+        result.status = Status.NOTHING_FOUND
 
 
 def _shift(problem: TrainingProblem, result: Result) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class Inputs:
     scaling: Scaling | None
 
     @classmethod
-    def of(cls, data: Data, settings: Settings, solver: Solver, team: Team) -> Inputs:
+    def of(cls, data: Data, settings: Settings, solver: Any, team: Team) -> Inputs:
         """Return the inputs of the data, standardised if the settings say so."""
         samples, loss = data.samples, data.targets.loss
         if not settings.standardise:

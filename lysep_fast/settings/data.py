@@ -9,8 +9,8 @@ import numpy as np
 
 from ..checkpoint import digest
 from ..losses.targets import Targets
-from ..samples.images import image_rows
 from ..samples.checked import checked_samples, refuse_sparse
+from ..samples.images import image_rows
 from ..samples.kinds import Samples
 from ..validation import difference_limit, size_limit
 from .train import Settings
@@ -44,7 +44,9 @@ class Data:
             refuse_sparse(X, f"conv_channels={settings.conv_channels!r}")
             X, shape = image_rows(X, settings.image_shape)
         # Standardising takes sizes away: what is left over is that numbers have a difference.
-        samples = checked_samples(X, limit=difference_limit if settings.standardise else size_limit)
+        samples = checked_samples(
+            X, limit=difference_limit if settings.standardise else size_limit
+        )
         targets = Targets.check(
             settings.loss,
             y,

@@ -83,7 +83,9 @@ class Settings(RunSettings):
     early_stopping: bool | str = False
     validation_fraction: float = field(
         default=0.1,
-        metadata=compared_as(lambda own: own.validation_fraction if own.early_stopping is True else None),
+        metadata=compared_as(
+            lambda own: own.validation_fraction if own.early_stopping is True else None
+        ),
     )
     n_classes: int | None = None
     target_unit: np.ndarray | None = None
@@ -130,7 +132,7 @@ class Settings(RunSettings):
         wanted = dense if self.standardise is None else self.standardise
         if check_flag(wanted, "standardise") and not dense:
             raise ValueError(
-                f"standardise={self.standardise!r} is for fully connected networks: the kernels of "
+                f"standardise={self.standardise!r} is for fully connected networks: kernels of "
                 f"conv_channels={self.conv_channels} have one weight for many columns of X; leave "
                 "it out, and scale the images together"
             )
@@ -152,7 +154,7 @@ class Settings(RunSettings):
         if self.label_smoothing is not None:
             smoothing = check_number(self.label_smoothing, "label_smoothing", 0.0, 0.999)
             self._keep(label_smoothing=smoothing)
-        bias = self.output_bias
+        bias: Any = self.output_bias
         if bias is None:
             name = self.solver if isinstance(self.solver, str) else type(self.solver)
             bias = loss != CrossEntropy.name or name not in _WITHOUT_BIAS
@@ -193,7 +195,7 @@ class Settings(RunSettings):
                 solver = choose_solver(n_samples, n_features, self.loss, sample_weight)
         return self._made(solver, weighted=sample_weight is not None)
 
-    def other_solver(self, solver: Solver) -> Solver:
+    def other_solver(self, solver: Any) -> Solver:
         """Return the solver that ``"auto"`` did not take at first."""
         name = "mini-batch" if isinstance(solver, QuasiNewton) else "quasi-newton"
         return self._made(name)

@@ -14,7 +14,14 @@ from .mini_batch import MiniBatch
 from .protocol import Solver
 from .quasi_newton import QuasiNewton
 
-__all__ = ["SOLVERS", "choose_activation", "choose_init", "choose_solver", "make_from", "make_solver"]
+__all__ = [
+    "SOLVERS",
+    "choose_activation",
+    "choose_init",
+    "choose_solver",
+    "make_from",
+    "make_solver",
+]
 
 #: Most features and samples for quasi-newton: in a plane or in space.
 AUTO_FLAT = (3, 10_000)
@@ -60,7 +67,7 @@ def choose_solver(
     return "quasi-newton" if flat else "mini-batch"
 
 
-def choose_activation(solver: Solver, loss: str) -> str:
+def choose_activation(solver: Any, loss: str) -> str:
     """Return the activation that suits the solver and the loss.
 
     On tables of classes mini-batch steps do better with ``"relu"``, on numbers with ``"tanh"``

@@ -95,17 +95,17 @@ class NetworkTraining:
             return row, row.validation_loss
         return row, self._watched(separated.root, known)
 
-    def scores(self, W: list[np.ndarray], b: list[np.ndarray]) -> dict[str, float]:
+    def scores(self, W: list[np.ndarray], b: list[np.ndarray]) -> dict[str, Any]:
         """Return the fields of a history row that tell how good a network is."""
         problem = self.problem
         return self._scores(W, b, evaluate(problem.network, W, b, problem.batch, problem.team))
 
     def _scores(
         self, W: list[np.ndarray], b: list[np.ndarray], known: Evaluation
-    ) -> dict[str, float]:
+    ) -> dict[str, Any]:
         """Return the same, with the sums over the training samples known."""
         problem, name = self.problem, self.problem.loss.score_name
-        found = {"accuracy": float("nan")}
+        found: dict[str, Any] = {"accuracy": float("nan")}
         found["loss"], found[name] = _reported(problem.loss, known, problem.n_samples)
         if self.validation is not None:
             held_out = self.validation
