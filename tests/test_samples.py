@@ -11,6 +11,7 @@ from lysep_fast import train
 from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.layers import Convolution, Dense
 from lysep_fast.samples.kinds import ArraySamples, MappedSamples, as_samples
+from lysep_fast.samples.scaling import Scaling
 from lysep_fast.samples.working_set import doubtful_samples
 from lysep_fast.threads.team import Team, Workspace
 from lysep_fast.validation import check_inputs
@@ -126,24 +127,57 @@ def test_what_the_first_layer_sees_is_multiplied_as_the_rows_are(mapped, layer, 
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_means_and_scales_of_the_columns(mapped, weighted):
+def test_moments_of_the_columns(mapped, weighted):
     X, *kinds = both(mapped)
     c = np.random.default_rng(2).uniform(0, 2, N) if weighted else None
     mean = np.average(X, axis=0, weights=c)
-    scale = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=c))
+    second = np.average((X - mean) ** 2, axis=0, weights=c)
+    fourth = np.average((X - mean) ** 4, axis=0, weights=c)
     for samples in kinds:
         for n_threads in (1, 3):
             with Team(n_threads) as team:
                 found = samples.moments(team, c)
-            np.testing.assert_allclose(found[0], mean, rtol=1e-12, atol=1e-14)
-            np.testing.assert_allclose(found[1], scale, rtol=1e-12)
+            np.testing.assert_allclose(found.mean, mean, rtol=1e-12, atol=1e-14)
+            np.testing.assert_allclose(found.deviation, np.sqrt(second), rtol=1e-12)
+            np.testing.assert_allclose(found.fourth * found.unit**4, fourth, rtol=1e-12)
+            assert found.weight == pytest.approx(N if c is None else c.sum())
 
 
 def test_a_large_offset_does_not_cost_the_scale_its_digits():
     X = np.random.default_rng(0).normal(size=(2000, 1)) + 1e9
     with Team(1) as team:
-        _, scale = ArraySamples(X).moments(team)
-    np.testing.assert_allclose(scale, np.std(X, axis=0), rtol=1e-6)
+        found = ArraySamples(X).moments(team)
+    np.testing.assert_allclose(found.deviation, np.std(X, axis=0), rtol=1e-6)
+
+
+def test_samples_of_weight_zero_do_not_count_in_moments():
+    X = np.random.default_rng(0).normal(size=(300, 3))
+    c = np.ones(300)
+    c[:5], X[:5] = 0.0, 1e200
+    with Team(1) as team:
+        found, wanted = ArraySamples(X).moments(team, c), ArraySamples(X[5:]).moments(team)
+    np.testing.assert_array_equal(found.unit, wanted.unit)
+    np.testing.assert_allclose(found.deviation, wanted.deviation, rtol=1e-12)
+
+
+@pytest.mark.parametrize("chosen", [None, np.array([5, 3, 699, 0, 5, 17])], ids=["all", "taken"])
+def test_all_kinds_scale_alike(mapped, chosen):
+    X, *kinds = both(mapped)
+    scaling = Scaling(np.arange(4.0), np.array([1.0, 2.0, 0.5, np.inf]))
+    wanted = (X - scaling.shift) / scaling.scale
+    kinds = [samples.scaled(scaling) for samples in kinds]
+    if chosen is not None:
+        wanted, kinds = wanted[chosen], [samples.take(chosen) for samples in kinds]
+    ws = Workspace()
+    for samples in kinds:
+        for rows in (slice(1, 5), np.array([2, 0, 0])):
+            np.testing.assert_allclose(samples.rows(rows, ws), wanted[rows], rtol=1e-14)
+        out = np.empty((2, 5))
+        samples.gather(np.array([3, 1]), out, 1.0)
+        np.testing.assert_allclose(out[:, :4], wanted[[3, 1]], rtol=1e-14)
+        np.testing.assert_array_equal(out[:, 4], 1.0)
+        assert samples.largest() >= np.abs(wanted).max() * (1.0 - 1e-12)
+    assert np.isfinite(X).all()
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])

@@ -156,7 +156,7 @@ class Settings(RunSettings):
             self._keep(label_smoothing=smoothing)
         bias: Any = self.output_bias
         if bias is None:
-            name = self.solver if isinstance(self.solver, str) else type(self.solver)
+            name: Any = self.solver if isinstance(self.solver, str) else type(self.solver)
             bias = loss != CrossEntropy.name or name not in _WITHOUT_BIAS
         self._keep(output_bias=check_flag(bias, "output_bias"))
 
