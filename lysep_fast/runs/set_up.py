@@ -20,6 +20,7 @@ from ..settings.train import Settings
 from ..solvers import OnlineMiniBatch, Solver, choose_activation, choose_init
 from ..solvers.training import NetworkTraining
 from ..threads.team import Team
+from ..validation import size_limit
 
 __all__ = ["Inputs", "Start", "set_up"]
 
@@ -54,7 +55,13 @@ class Inputs:
         if isinstance(solver, OnlineMiniBatch):
             moments = solver.with_former(moments)
         scaling = Scaling.of(moments, samples.dtype)
-        return cls(samples.scaled(scaling), loss, scaling)
+        samples = samples.scaled(scaling)
+        if not samples.largest() <= size_limit(samples.dtype):
+            raise ValueError(
+                f"X has a sample that is {samples.largest():.1e} spreads away from the others, "
+                "with sample_weight 0 or in a part of the data that came before; leave it out"
+            )
+        return cls(samples, loss, scaling)
 
     def take(self, index: np.ndarray) -> Inputs:
         """Return some of the samples."""

@@ -109,26 +109,30 @@ class Samples:
         """
         blocks = sample_blocks(len(self), self.n_features, 8)
 
-        def share(rows: slice) -> np.ndarray:
-            count = rows.stop - rows.start
-            return np.ones(count) if weight is None else weight[rows].astype(np.float64)
+        def present(rows: slice, ws: Workspace) -> tuple[np.ndarray, np.ndarray]:
+            """Return the rows with a weight, which may be of another size, and the weights."""
+            X = self.rows(rows, ws)
+            if weight is None:
+                return X, np.ones(len(X))
+            c = weight[rows].astype(np.float64)
+            return (X, c) if np.all(c) else (X[c > 0.0], c[c > 0.0])
 
         def sizes(rows: slice, ws: Workspace) -> np.ndarray:
-            sizes = np.abs(self.rows(rows, ws)[share(rows) > 0.0])
-            return np.max(sizes, axis=0, initial=0.0).astype(np.float64)
+            X, _ = present(rows, ws)
+            return np.max(np.abs(X), axis=0, initial=0.0).astype(np.float64)
 
         unit = power_of_two(team.reduce(sizes, blocks, np.maximum))
 
         def sums(rows: slice, ws: Workspace) -> tuple[np.ndarray, float]:
-            c = share(rows)
-            return c @ (self.rows(rows, ws) / unit), float(np.sum(c))
+            X, c = present(rows, ws)
+            return c @ (X / unit), float(np.sum(c))
 
         total, count = team.sum(sums, blocks)
         mean = (unit * (total / count)).astype(self.dtype).astype(np.float64)
 
         # Powers of what is left of the mean: those of the columns themselves would cancel.
         def powers(rows: slice, ws: Workspace) -> tuple[np.ndarray, np.ndarray]:
-            c, X = share(rows), self.rows(rows, ws)
+            X, c = present(rows, ws)
             D = np.subtract(X, mean, out=ws.array("differences", X.shape, np.float64))
             D /= unit
             second = c @ np.square(D, out=D)

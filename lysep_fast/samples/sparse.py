@@ -118,8 +118,10 @@ class SparseSamples(Samples):
 
         def powers(rows: slice, ws: Workspace) -> tuple[np.ndarray, np.ndarray, float]:
             part = self.entries.part(rows)
-            squares = np.square(part.data / unit[part.indices])
             share = c[rows][part.places()]
+            # Entries without a weight may be of any size.
+            given = np.where(share > 0.0, part.data, 0.0)
+            squares = np.square(given / unit[part.indices])
             second = part.column_sums(share * squares)
             return second, part.column_sums(share * np.square(squares)), float(np.sum(c[rows]))
 
