@@ -291,7 +291,7 @@ def test_regression_with_two_targets(run):
 @pytest.mark.parametrize(
     ("y", "options", "words"),
     [
-        (np.arange(150), "", "regression (150 whole numbers"),
+        (np.arange(150), "", "regression (150 different whole numbers in 150 rows"),
         (np.arange(150) % 3, "", "3 classes (the target holds whole numbers"),
         (np.arange(150) % 3, "--task regress", "regression (as asked)"),
         (np.arange(150) % 3 / 2, "--task classify", "3 classes (as asked)"),

@@ -91,7 +91,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             "max_categories": check_integer(self.max_categories, "max_categories", 0),
             "min_frequency": check_integer(self.min_frequency, "min_frequency", 1),
         }
-        self._keep(Encoding.learn(X, _warn, **limits))
+        notes: list[str] = []
+        self._keep(Encoding.learn(X, notes.append, **limits))
+        _warn(notes, 3)
         return self
 
     def transform(self, X: Any) -> Any:
@@ -120,7 +122,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             if missing or unseen:
                 raise TableError(_other_columns(missing, unseen))
         columns = frame.columns if named else range(frame.shape[1])
-        return self.encoding_.apply(frame.set_axis(columns, axis=1), _warn)
+        notes: list[str] = []
+        encoded = self.encoding_.apply(frame.set_axis(columns, axis=1), notes.append)
+        _warn(notes, 4)  # scikit-learn has one call between
+        return encoded
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns of numbers.
@@ -165,5 +170,6 @@ def _other_columns(missing: list[str], unseen: list[str]) -> str:
     return f"X {' and '.join(parts)}; give the columns of the table that fit saw"
 
 
-def _warn(text: str) -> None:
-    warnings.warn(text, UserWarning, stacklevel=4)
+def _warn(notes: list[str], level: int) -> None:
+    for text in notes:
+        warnings.warn(text, UserWarning, stacklevel=level)
