@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lysep_fast.kernels._jit import JIT_ENABLED
 
-__all__ = ["labels", "matrices", "sample_weights", "targets"]
+__all__ = ["label_matrices", "labels", "matrices", "sample_weights", "targets"]
 
 
 def _plain(X, rng):
@@ -117,6 +117,14 @@ def labels(draw, X):
     y = rng.integers(0, draw(st.integers(2, 4)), len(X))
     y[:2] = np.arange(2)[: len(y)]
     return y
+
+
+@st.composite
+def label_matrices(draw, X):
+    """Draw labels 0 and 1: at random, rare, or the same for all samples."""
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    share = draw(st.sampled_from([0.0, 0.05, 0.5, 0.5, 1.0]))
+    return (rng.uniform(size=(len(X), draw(st.integers(1, 4)))) < share).astype(np.int64)
 
 
 @st.composite

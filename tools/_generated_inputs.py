@@ -20,7 +20,7 @@ from lysep_fast.kernels._jit import JIT_ENABLED
 
 from . import _mutate
 from ._calls import Call
-from ._generated_arrays import labels, matrices, sample_weights, targets
+from ._generated_arrays import label_matrices, labels, matrices, sample_weights, targets
 
 # --- calls ---------------------------------------------------------------------------------------
 
@@ -31,6 +31,14 @@ OPTIONS = {
         {"line_search": "matrix"}, {"step": 1.0, "proximal": 1e-12},
     ),
 }  # fmt: skip
+
+
+#: Targets by loss.
+DRAWN = {
+    "cross-entropy": labels,
+    "binary-cross-entropy": label_matrices,
+    "squared-error": targets,
+}
 
 
 @st.composite
@@ -64,20 +72,18 @@ def _fit(X, y, c, options):
     }
     values["loss"] = result.history[result.best_iter].loss
     values["predict"] = result.predict(X)
-    if result.loss == "cross-entropy":
+    if result.loss != "squared-error":
         values["predict_proba"] = result.predict_proba(X)
     return result.status.name, values
 
 
 @st.composite
-def dense(draw, regression=False):
+def dense(draw, loss="cross-entropy"):
     """Draw a call of `train` on rows of numbers."""
     X = draw(matrices())
-    y = draw(targets(X) if regression else labels(X))
-    c, options = draw(sample_weights(len(X))), draw(network_options())
-    if regression:
-        options["loss"] = "squared-error"
-    elif draw(st.booleans()):
+    y = draw(DRAWN[loss](X))
+    c, options = draw(sample_weights(len(X))), draw(network_options()) | {"loss": loss}
+    if loss == "cross-entropy" and draw(st.booleans()):
         options["label_smoothing"] = draw(st.sampled_from([0.0, 0.1, 0.9]))
     arrays = [X, y] if c is None else [X, y, c]
     return Call(lambda: _fit(X, y, c, options), arrays, f"train({X!r}, {y!r}, c={c!r}, {options})")
@@ -272,7 +278,8 @@ ENTRIES = {
     "load": model_file(),
     "datasets": data_set(),
     "train": dense(),
-    "train regression": dense(regression=True),
+    "train regression": dense("squared-error"),
+    "train labels": dense("binary-cross-entropy"),
     "train convolutions": convolutional(),
     "LySepClassifier": st.deferred(lambda: estimator("LySepClassifier")),
     "LySepRegressor": st.deferred(lambda: estimator("LySepRegressor")),
