@@ -1,4 +1,4 @@
-"""Sparse matrices, and problems on them with a dense copy beside, for the tests of sparse inputs."""
+"""Sparse matrices, and problems on them with a dense copy beside, for tests of sparse inputs."""
 
 from __future__ import annotations
 

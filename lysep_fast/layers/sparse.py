@@ -142,9 +142,7 @@ class SparseSeen(Seen):
     def row_squares(self) -> np.ndarray:
         """Return ``|S_n|^2`` of every row, in its own dtype."""
         S = self.S
-        squares = np.bincount(
-            S.places(), np.square(S.data, dtype=np.float64), minlength=len(S)
-        )
+        squares = np.bincount(S.places(), np.square(S.data, dtype=np.float64), minlength=len(S))
         return squares.astype(S.dtype, copy=False)
 
     def column_sum(self, c: np.ndarray | None, rows: Any) -> np.ndarray:

@@ -29,9 +29,7 @@ class DiagonalMetric(Stateful):
 
     state_names = ("average",)
 
-    def __init__(
-        self, size: int, rank: int, dtype: np.dtype, *, mu: float, limit: float
-    ) -> None:
+    def __init__(self, size: int, rank: int, dtype: np.dtype, *, mu: float, limit: float) -> None:
         self.average = MovingAverage(np.empty(size, dtype), limit)
         self.rank, self.mu = rank, mu
 

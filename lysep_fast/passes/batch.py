@@ -267,9 +267,7 @@ class BatchPass:
         )
         count = 2 if work >= _WORTH_SPLITTING and batch_size >= 2 else 1
         rows = -(-batch_size // count)
-        self._pieces = [
-            _Piece(network, layers, rows, self.metrics, samples) for _ in range(count)
-        ]
+        self._pieces = [_Piece(network, layers, rows, self.metrics, samples) for _ in range(count)]
         self._numbers = row_blocks(count, 1)
         self.gradient = self._pieces[0].gradient
         self.grams = self._pieces[0].grams

@@ -97,9 +97,7 @@ def check_sparse(
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite: seen below
         data = np.ascontiguousarray(rows.data, dtype=dtype)
     indices = np.ascontiguousarray(rows.indices, dtype=np.int32)
-    made = SparseRows(
-        data, indices, np.ascontiguousarray(rows.indptr, dtype=np.int64), X.shape[1]
-    )
+    made = SparseRows(data, indices, np.ascontiguousarray(rows.indptr, dtype=np.int64), X.shape[1])
     _check_entries(made, name)
     return made
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..checkpoint import digest
 from ..losses.targets import Targets
-from ..samples.images import image_rows
 from ..samples.checked import checked_samples, refuse_sparse
+from ..samples.images import image_rows
 from ..samples.kinds import Samples
 from .train import Settings
 
