@@ -3,8 +3,8 @@
     python bench/bench_sparse.py text [seeds]   # accuracy and seconds, 20,000 columns
     python bench/bench_sparse.py gram           # CPU seconds of the closed form of layer 1
 
-A document is 20 words drawn by Zipf's law from 20,000; its topic (one of 10) prefers some;
-entries are normalised tf-idf, about one in a thousand is filled.
+A document is 20 words drawn by Zipf's law from 20,000, of which its topic (one of 10) prefers
+some; entries are normalised tf-idf, about one in a thousand is filled.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ import pytest
 
 from lysep_fast.commands.columns import column_number
 from lysep_fast.commands.messages import CommandError
-from lysep_fast.commands.scaling import Scaling
 from lysep_fast.commands.tables import read_table
 from lysep_fast.commands.targets import choose_task
 
@@ -384,25 +383,3 @@ def test_a_late_nan_is_found_by_its_row(table):
 
 
 # --- scaling -----------------------------------------------------------------------------------
-
-
-def test_scaling_gives_mean_zero_and_variance_one():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(500, 4)) * [1, 1e-8, 1e5, 3] + [0, 1e3, -1e9, 7]
-    X[:, 3] = 7.1
-    scaled = Scaling.of(X).apply(X)
-    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-4)
-    np.testing.assert_allclose(scaled[:, :3].std(axis=0), 1, rtol=1e-4)
-    assert np.all(np.abs(scaled[:, 3]) < 1e-12)  # a constant column is not blown up
-
-
-def test_scaling_keeps_single_precision_and_counts_whole_numbers():
-    X = np.arange(8, dtype=np.float32).reshape(4, 2)
-    assert Scaling.of(X).apply(X).dtype == np.float32
-    assert Scaling.of(X.astype(np.uint8)).apply(X.astype(np.uint8)).dtype == np.float64
-    assert Scaling().apply(X) is X
-
-
-def test_scaling_refuses_what_overflows():
-    with pytest.raises(CommandError, match="column 1 is too large"):
-        Scaling.of(np.array([[1.0, 1e300], [2.0, -1e300]]))

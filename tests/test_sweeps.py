@@ -38,7 +38,9 @@ def log_loss(result, X, y):
     return -np.mean(np.log(P[np.arange(len(y)), y]))
 
 
-@pytest.mark.parametrize("n, folds", [(20, 5), (400, 5), (700, 3), (1000, 2), (3000, 1), (9000, 1)])
+@pytest.mark.parametrize(
+    "n, folds", [(20, 5), (400, 5), (700, 3), (1000, 2), (3000, 1), (9000, 1)]
+)
 def test_few_samples_have_more_folds(n, folds):
     assert n_folds(n) == folds
 
@@ -102,7 +104,9 @@ def test_a_resumed_run_makes_the_same_choice(tmp_path):
     options = {**OPTIONS, "early_stopping": "auto", "max_iter": 30}
     path = tmp_path / "run.npz"
     whole = train(X, y, **options)
-    train(X, y, **options, checkpoint=path, checkpoint_every=1, callback=lambda row: row.sweep == 2)
+    train(
+        X, y, **options, checkpoint=path, checkpoint_every=1, callback=lambda row: row.sweep == 2
+    )
     again = train(X, y, **options, resume=path)
     assert again.n_iter == whole.n_iter
     for one, other in zip(again.W + again.b, whole.W + whole.b, strict=True):
@@ -134,9 +138,7 @@ def test_a_signal_without_a_linear_part_is_found():
     r = np.random.default_rng(0)
     X = r.normal(size=(2000, 10))
     y = np.sin(3 * X[:, 0]) * X[:, 1]
-    found = train(
-        X, y, loss="squared-error", early_stopping="auto", random_state=0, n_threads=1
-    )
+    found = train(X, y, loss="squared-error", early_stopping="auto", random_state=0, n_threads=1)
     assert found.history[found.best_iter].r2 > 0.8
 
 

@@ -18,7 +18,6 @@ from ..train import train
 from .arguments import add_table_arguments
 from .messages import FAILED, INTERRUPTED, OK, CommandError, UsageError, note
 from .models import Model, score, write_model
-from .scaling import Scaling
 from .tables import Table, read_table
 from .targets import MOST_CLASSES, choose_task
 from .train_arguments import add_network_arguments, add_training_arguments
@@ -61,14 +60,15 @@ def run(options: argparse.Namespace) -> int:
     table = _read(options, options.data).with_targets()
     y, classes = _targets(table, options)
     X, encoding = _inputs(table, options)
-    scaling = _scaling(X, options)
-    arguments = _arguments(options, classes is not None)
+    if X.ndim > 2 and not options.conv:
+        raise CommandError(f"{options.data} has images of shape {X.shape[1:]}; add --conv")
+    arguments = _arguments(options)
     weights = None
     if classes is not None and options.class_weight is not None:
         weights = balanced(y, len(classes))[y]
     with _Progress(options.quiet, options.max_iter) as progress:
         result = train(
-            scaling.apply(X),
+            X,
             y,
             loss="squared-error" if classes is None else "cross-entropy",
             sample_weight=weights,
@@ -80,7 +80,6 @@ def run(options: argparse.Namespace) -> int:
             callback=progress.show,
             **arguments,
         )
-    scaling.fold(result)
     model = Model(result, classes, _names(table, encoding), encoding)
     parameters = {k: v for k, v in arguments.items() if options.conv or not k.startswith("conv")}
     parameters.pop("image_shape", None)  # stored as the network has it
@@ -207,14 +206,7 @@ def _targets(table: Table, options: argparse.Namespace) -> tuple[np.ndarray, np.
     return np.searchsorted(different, y), different
 
 
-def _scaling(X: np.ndarray, options: argparse.Namespace) -> Scaling:
-    wanted = not options.conv if options.standardize is None else options.standardize
-    if X.ndim > 2 and not options.conv:
-        raise CommandError(f"{options.data} has images of shape {X.shape[1:]}; add --conv")
-    return Scaling.of(X) if wanted else Scaling()
-
-
-def _arguments(options: argparse.Namespace, classify: bool) -> dict[str, Any]:
+def _arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Return arguments of `train` that are parameters of an estimator as well."""
     return {
         "hidden_layer_sizes": options.hidden,
@@ -222,8 +214,7 @@ def _arguments(options: argparse.Namespace, classify: bool) -> dict[str, Any]:
         "conv_channels": options.conv,
         "image_shape": options.image_shape,
         "solver": options.solver,
-        # The means of the columns go into the bias of the first layer, which may be the last.
-        "output_bias": not classify or not options.hidden,
+        "standardise": options.standardize,
         "alpha": options.alpha,
         "early_stopping": options.early_stopping,
         "validation_fraction": options.validation_fraction,

@@ -22,7 +22,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="100,50",
         help='widths of the hidden layers, "none" for a linear model (default: 100)',
     )
-    add("--activation", choices=tuple(ACTIVATION_CODES), default="tanh", help="default: tanh")
+    add("--activation", choices=tuple(ACTIVATION_CODES), help="default: by the solver")
     add(
         "--conv",
         type=sizes,
@@ -41,8 +41,8 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--standardize",
         action=argparse.BooleanOptionalAction,
-        help="train on columns of mean 0 and variance 1; the model takes them as they are in the "
-        "file (default: yes, without --conv)",
+        help="train on columns of mean 0 and about unit spread; the model takes them as they are "
+        "in the file (default: yes, without --conv)",
     )
 
 
@@ -59,8 +59,10 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--early-stopping",
-        action="store_true",
-        help="hold out a part of the rows and keep the sweep that is best on it",
+        action=argparse.BooleanOptionalAction,
+        default="auto",
+        help="hold out a part of the rows and keep the sweep that is best on it (default: a "
+        "cross-validation says how many sweeps up to 10,000 rows get)",
     )
     add(
         "--validation-fraction",
