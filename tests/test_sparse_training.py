@@ -111,7 +111,7 @@ def test_all_formats_give_the_same_bits_and_stay_as_they_were(data, run):
         given = getattr(sp, f"{name}_matrix")(X)
         results.add(weights(fit(given, y, run, max_iter=1)).tobytes())
         np.testing.assert_array_equal(given.toarray(), X)
-    assert len(results) == 1 if JIT_ENABLED else results
+    assert len(results) == 1
 
 
 def test_explicit_zeros_and_duplicates_change_nothing(data):
