@@ -71,7 +71,8 @@ def train(
     Parameters
     ----------
     X : array-like, shape (n, d), or (n, H, W) or (n, C, H, W) with `conv_channels`
-        Training inputs.  float32 data is trained in float32, everything else in float64.
+        Training inputs.  float32 data is trained in float32, everything else in float64.  Without
+        convolutions also a SciPy sparse array or matrix of any format, which is never made dense.
     y : array-like of int, shape (n,) or (n, K), or of numbers, shape (n,) or (n, K)
         Class indices ``0..K-1``, (n,), labels 0 or 1, (n, K), or the targets of a regression.
     loss : {"cross-entropy", "binary-cross-entropy", "squared-error"}, default "cross-entropy"
