@@ -101,7 +101,7 @@ def test_a_column_that_varies_by_rounding_only_counts_as_constant():
 def test_a_column_too_small_for_its_weights_is_refused_by_name():
     X, y = task()
     X[:, 3] *= 1e-300
-    with pytest.raises(ValueError, match="column 3 of X varies by .* multiply it"):
+    with pytest.raises(ValueError, match=r"column 3 of X varies by .* multiply it"):
         train(X, y)
 
 
@@ -117,7 +117,7 @@ def test_standardise_is_true_false_or_none(given):
 
 
 def test_rare_columns_are_not_blown_up():
-    """A column that is rarely different is scaled by more than its deviation, normal ones by it."""
+    """Normal columns are scaled by their deviation, rarely different ones by more."""
     r = np.random.default_rng(0)
     X = np.c_[r.normal(size=20000), r.random(20000) < 0.01]
     scaling = Scaling.of(ArraySamples(X).moments(ALONE), X.dtype)
@@ -203,5 +203,5 @@ def test_outputs_that_overflow_are_named():
     result = train(X, y, random_state=0, max_iter=2, activation="relu", hidden_layer_sizes=(5,))
     result.W[1][:] *= 1e100
     X[7, 2] = 1e300
-    with pytest.raises(ValueError, match="row 7 of X overflow float64: column 2 has 1.0e\\+300"):
+    with pytest.raises(ValueError, match=r"row 7 of X overflow float64: column 2 has 1.0e\+300"):
         result.predict_proba(X)

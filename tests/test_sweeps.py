@@ -39,7 +39,7 @@ def log_loss(result, X, y):
 
 
 @pytest.mark.parametrize(
-    "n, folds", [(20, 5), (400, 5), (700, 3), (1000, 2), (3000, 1), (9000, 1)]
+    ("n", "folds"), [(20, 5), (400, 5), (700, 3), (1000, 2), (3000, 1), (9000, 1)]
 )
 def test_few_samples_have_more_folds(n, folds):
     assert n_folds(n) == folds
@@ -57,7 +57,7 @@ def test_folds_hold_out_every_sample_once_and_every_class_evenly(count):
         assert np.all(np.abs(counts - np.bincount(y) / count) <= 1.0)
 
 
-@pytest.mark.parametrize("n_classes, each", [(10, 5), (1000, 5), (3, 40)])
+@pytest.mark.parametrize(("n_classes", "each"), [(10, 5), (1000, 5), (3, 40)])
 @pytest.mark.parametrize("fraction", [0.1, 0.25, 0.7])
 def test_held_out_samples_are_pooled_over_small_classes(n_classes, each, fraction):
     y = np.repeat(np.arange(n_classes), each)
@@ -75,7 +75,7 @@ def test_a_class_of_one_sample_is_trained_on():
 
 
 def test_nothing_to_hold_out_is_said():
-    with pytest.raises(ValueError, match="validation_fraction=0.1 of 3 samples leaves none"):
+    with pytest.raises(ValueError, match=r"validation_fraction=0\.1 of 3 samples leaves none"):
         classes(np.array([0, 1, 2])).hold_out(0.1, np.random.default_rng(0))
 
 

@@ -156,8 +156,8 @@ class Settings(RunSettings):
             self._keep(label_smoothing=smoothing)
         bias: Any = self.output_bias
         if bias is None:
-            name: Any = self.solver if isinstance(self.solver, str) else type(self.solver)
-            bias = loss != CrossEntropy.name or name not in _WITHOUT_BIAS
+            kind: Any = self.solver if isinstance(self.solver, str) else type(self.solver)
+            bias = loss != CrossEntropy.name or kind not in _WITHOUT_BIAS
         self._keep(output_bias=check_flag(bias, "output_bias"))
 
     @property
