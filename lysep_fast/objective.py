@@ -22,11 +22,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .kernels.joint import inject_rows
 from .layers.seen import Seen
 from .losses import Loss
 from .network import Network
-from .network.walk import Walk
+from .network.walk import AuxiliaryWalk
 from .passes.full import Batch
 from .samples.kinds import Samples
 from .samples.scaling import Scaling
@@ -326,28 +325,3 @@ class TrainingProblem:
         if l == 1:
             return self.samples.seen_by(layer, rows, ws)
         return Seen(layer, self.network.feature(l - 1, state.A[l - 1][rows], ws))
-
-
-class AuxiliaryWalk(Walk):
-    """A walk whose outputs are auxiliaries: those of a block of rows, A, are its memory.
-
-    The residuals R of the rows, if there are any, are added to the predictions.
-    """
-
-    A: Sequence[np.ndarray]
-    R: Sequence[np.ndarray] | None = None
-
-    def outputs(self, l: int, seen: Seen) -> np.ndarray:
-        """Return the auxiliaries of layer l."""
-        return self.A[l] if l < self.network.depth else super().outputs(l, seen)
-
-    def shift(self, l: int, Z: np.ndarray) -> None:
-        """Add bias and residual."""
-        if self.R is None or l == self.network.depth:
-            super().shift(l, Z)
-        else:
-            inject_rows(Z, self.b[l], self.R[l])
-
-    def features(self, l: int, Z: np.ndarray) -> np.ndarray:
-        """Return the features of the auxiliaries, which stay as they are."""
-        return self.network.feature(l, Z, self.ws)

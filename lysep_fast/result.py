@@ -16,11 +16,10 @@ from .kernels.softmax import softmax_into
 from .network import Network
 from .network.walk import Walk
 from .report import HistoryTable, Step
-from .samples.checked import checked_samples, refuse_sparse
+from .samples.checked import checked_samples, difference_limit, refuse_sparse
 from .samples.images import rows_like
 from .samples.kinds import Samples
 from .threads.team import Team, Workspace
-from .validation import difference_limit
 
 __all__ = ["HistoryRow", "Result", "Status"]
 

@@ -145,7 +145,7 @@ def train(
     early_stopping : bool or "auto", default False
         True: hold out `validation_fraction` of the samples, spread over the classes, stop when
         their loss has not improved for `n_iter_no_change` sweeps, and return the best iterate.
-        ``"auto"``: with at most 10,000 samples the number of sweeps, at most `max_iter`, is what
+        ``"auto"``: with 10 to 10,000 samples the number of sweeps, at most `max_iter`, is what
         did best in a cross-validation before training, which then takes all samples; where
         ``solver="auto"`` explains hardly anything, a wider start and a second solver are tried
         as well.  With more samples, with convolutions and from given weights it is False.
@@ -163,7 +163,7 @@ def train(
         penalty and its smoothing, has fallen by less than this share of its lowest value in each
         of `n_iter_no_change` sweeps in a row; 0 stops only when it does not fall at all.  Also
         stop when the cross-entropy is below `tol` / 10, or the mean squared error below
-        ``(tol / 10)^2`` of the variance.
+        ``(tol / 10)^2`` of the variance (of 1e-4 for a larger `tol`).
     n_iter_no_change : int or numpy.inf, default 10
         See `tol`; with infinity a loss that stands still never stops training.
     random_state : int, numpy.random.Generator or None
@@ -213,8 +213,7 @@ def train(
     Liu, Ng, Gu: A Layer Separation Optimization Framework for Cross-Entropy Training in Deep
     Learning.
     """
-    settings = Settings.of(locals(), beside=("X", "y", "sample_weight"))
-    return _fit(X, y, sample_weight, settings)
+    return _fit(X, y, sample_weight, Settings.of(locals(), beside=("X", "y", "sample_weight")))
 
 
 def _fit(X: Any, y: Any, sample_weight: Any, settings: Settings) -> Result:
@@ -251,9 +250,10 @@ def _prepared(
 ) -> tuple[NetworkTraining, Stopping]:
     """Return what is trained, and for how long."""
     inputs = Inputs.of(data, settings, solver, team)
-    start, split = Start(solver, settings.init), None
+    start, split, plan = Start(solver, settings.init), None, None
     if settings.cross_validates(len(inputs.samples)):
         plan = choose_plan(data, inputs, settings, start, rng, team)
+    if plan is not None:
         start, stopping = plan.start, Stopping.after(plan.sweeps, plan.status)
     else:
         early, tol = settings.early_stopping is True, settings.tol

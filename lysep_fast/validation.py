@@ -25,19 +25,13 @@ __all__ = [
     "check_threads",
     "check_weights",
     "check_widths",
-    "difference_limit",
     "size_limit",
 ]
 
 
 def size_limit(dtype: Any) -> float:
-    """Return the size of numbers up to which sums of squares and products do not overflow."""
+    """Return the size up to which sums of squares and products do not overflow."""
     return float(np.finfo(dtype).max) ** 0.4
-
-
-def difference_limit(dtype: Any) -> float:
-    """Return the size of numbers up to which sums and differences of two do not overflow."""
-    return float(np.finfo(dtype).max) / 4.0
 
 
 def check_inputs(
@@ -61,7 +55,7 @@ def check_inputs(
     name : str
         Name of the argument in messages.
     limit : callable
-        Returns the largest size of numbers of a dtype.
+        Returns the largest size for a dtype.
 
     Raises
     ------
@@ -97,6 +91,12 @@ def check_inputs(
         dtype = np.float32 if array.dtype == np.float32 else np.float64
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite: seen below
         array = np.ascontiguousarray(array, dtype=dtype)
+    _check_entries(array, name, limit(dtype))
+    return array
+
+
+def _check_entries(array: np.ndarray, name: str, limit: float) -> None:
+    """Raise where a matrix is not finite, or above the limit."""
     largest = max(abs(float(np.min(array))), abs(float(np.max(array))))  # NaN and infinity stay
     if not np.isfinite(largest):
         row, column = np.argwhere(~np.isfinite(array))[0]
@@ -104,8 +104,7 @@ def check_inputs(
             f"{name} must be finite, got {array[row, column]} in row {row}, column {column}; "
             "remove or impute such values"
         )
-    _check_size(largest, dtype, name, limit(dtype))
-    return array
+    _check_size(largest, array.dtype, name, limit)
 
 
 def _array(value: Any, wanted: str) -> np.ndarray:
@@ -225,9 +224,8 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
     try:
         weights = np.asarray(sample_weight, dtype=np.float64)
     except (TypeError, ValueError):
-        raise TypeError(
-            f"sample_weight must hold numbers, got {type(sample_weight).__name__}"
-        ) from None
+        kind = type(sample_weight).__name__
+        raise TypeError(f"sample_weight must hold numbers, got {kind}") from None
     n_samples = X.shape[0]  # sparse matrices have no length
     if weights.shape != (n_samples,):
         raise ValueError(
@@ -310,10 +308,8 @@ def check_flag(value: Any, name: str) -> bool:
 
 def check_generator(random_state: Any) -> np.random.Generator:
     """Return a random generator for None, a non-negative integer or a generator."""
-    if isinstance(random_state, np.random.Generator):
-        return random_state
-    if random_state is None:
-        return np.random.default_rng()
+    if random_state is None or isinstance(random_state, np.random.Generator):
+        return np.random.default_rng(random_state)
     if isinstance(random_state, bool | np.bool_) or not isinstance(random_state, numbers.Integral):
         raise TypeError(
             "random_state must be None, an integer or a numpy.random.Generator, got "

@@ -25,7 +25,7 @@ from tools import _checkpoint_runs as runs
 
 # The functions have the names of their modules.
 DOORS = {
-    importlib.import_module("lysep_fast.train"): "NetworkTraining",
+    importlib.import_module("lysep_fast.runs.set_up"): "NetworkTraining",
     importlib.import_module("lysep_fast.pde.solve"): "EquationTraining",
 }
 

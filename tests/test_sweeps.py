@@ -48,7 +48,7 @@ def test_few_samples_have_more_folds(n, folds):
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_folds_hold_out_every_sample_once_and_every_class_evenly(count):
     y = np.repeat(np.arange(7), [5, 5, 9, 2, 30, 11, 6])
-    splits = classes(y).folds(count, np.random.default_rng(0))
+    splits = classes(y).folds(count, np.random.default_rng(0), np.arange(len(y)))
     held_out = [held for _, held in splits]
     np.testing.assert_array_equal(np.sort(np.concatenate(held_out)), np.arange(len(y)))
     for kept, held in splits:

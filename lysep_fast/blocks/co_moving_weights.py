@@ -29,7 +29,8 @@ from ..layers.seen import Seen
 from ..linalg.gram import bordered, diagonal_of
 from ..linalg.least_squares import solve_normal_equations
 from ..metrics.layers import measured_weights
-from ..objective import AuxiliaryWalk, TrainingProblem
+from ..network.walk import AuxiliaryWalk
+from ..objective import TrainingProblem
 from ..report import Step
 from ..state import State
 from ..threads.team import Workspace

@@ -17,7 +17,8 @@ from ..kernels.auxiliaries import row_sums_of_squares
 from ..kernels.joint import add_inner_rows, rank_one_rows
 from ..layers.seen import Seen
 from ..network import Network
-from ..objective import AuxiliaryWalk, TrainingProblem
+from ..network.walk import AuxiliaryWalk
+from ..objective import TrainingProblem
 from ..threads.team import Workspace
 from .rank_one import back_propagate, gauss_newton_step, inverse_weights
 

@@ -92,13 +92,42 @@ class Targets:
         )
         return self._split(others[chosen.astype(np.int64)])
 
-    def folds(self, count: int, rng: np.random.Generator) -> list[Split]:
+    def folds(self, count: int, rng: np.random.Generator, key: np.ndarray) -> list[Split]:
         """Return sorted indices of training and validation samples, every sample held out once.
 
-        The samples of a group, and of all groups together, are shared out evenly.
+        There are none where fewer than two different samples per fold are left.
+
+        The samples of a group, and of all groups together, are shared out evenly.  Equal samples
+        stay together, and those of weight 0 are never held out, so that a weight says the same as
+        repeating a row or leaving it out.
+
+        Parameters
+        ----------
+        count : int
+            Number of folds.
+        rng : numpy.random.Generator
+            Source of the order.
+        key : ndarray, shape (n,)
+            A number of every sample, the same for equal inputs.
         """
-        order = self._shuffled(rng)
-        return [self._split(order[k::count]) for k in range(count)]
+        c = self.loss.sample_weight
+        present = np.arange(len(key)) if c is None else np.flatnonzero(c)
+        y = self.loss.y[present].reshape(len(present), -1)
+        columns = (*y.T, key[present], self.groups[present])
+        order = present[np.lexsort(columns)]
+        same = np.ones(len(order), bool)
+        for values in (self.groups, key, *self.loss.y.reshape(len(key), -1).T):
+            same[1:] &= values[order[1:]] == values[order[:-1]]
+        same[0] = False
+        which = np.cumsum(~same) - 1  # of the different samples, in the order of their groups
+        groups = self.groups[order[~same]]
+        if len(groups) < 2 * count:
+            return []
+        drawn = rng.permutation(len(groups))
+        drawn = drawn[np.argsort(groups[drawn], kind="stable")]
+        fold = np.empty(len(groups), np.int64)
+        fold[drawn] = np.arange(len(groups)) % count
+        return [self._split(order[fold[which] == k]) for k in range(count)]
 
     def _shuffled(self, rng: np.random.Generator) -> np.ndarray:
         """Return the indices of all samples in random order, group by group."""

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..kernels.joint import inject_rows
 from ..layers.seen import Seen
 from ..threads.team import Workspace
 from .chain import Network
 
-__all__ = ["Walk"]
+__all__ = ["AuxiliaryWalk", "Walk"]
 
 
 class Walk:
@@ -92,3 +93,28 @@ class Walk:
 
     def visit(self, l: int, delta: np.ndarray) -> None:
         """Do what is to be done with the derivative in ``z_l``."""
+
+
+class AuxiliaryWalk(Walk):
+    """A walk whose outputs are auxiliaries: those of a block of rows, A, are its memory.
+
+    The residuals R of the rows, if there are any, are added to the predictions.
+    """
+
+    A: Sequence[np.ndarray]
+    R: Sequence[np.ndarray] | None = None
+
+    def outputs(self, l: int, seen: Seen) -> np.ndarray:
+        """Return the auxiliaries of layer l."""
+        return self.A[l] if l < self.network.depth else super().outputs(l, seen)
+
+    def shift(self, l: int, Z: np.ndarray) -> None:
+        """Add bias and residual."""
+        if self.R is None or l == self.network.depth:
+            super().shift(l, Z)
+        else:
+            inject_rows(Z, self.b[l], self.R[l])
+
+    def features(self, l: int, Z: np.ndarray) -> np.ndarray:
+        """Return the features of the auxiliaries, which stay as they are."""
+        return self.network.feature(l, Z, self.ws)

@@ -18,7 +18,7 @@ __all__ = ["finish"]
 _ROUNDS = 3
 # A loss above this share of that of the best constant is no progress.
 _NOTHING = 0.98
-_DONE = (Status.CONVERGED, Status.CROSS_VALIDATED, Status.EARLY_STOPPED, Status.NO_PROGRESS)
+_DONE = (Status.CONVERGED, Status.CROSS_VALIDATED, Status.EARLY_STOPPED)
 
 
 def finish(training: NetworkTraining) -> None:

@@ -64,8 +64,12 @@ class Inputs:
         return cls(samples, loss, scaling)
 
     def take(self, index: np.ndarray) -> Inputs:
-        """Return some of the samples."""
-        return Inputs(self.samples.take(index), self.loss.take(index), self.scaling)
+        """Return some of the samples, their weights with mean 1 again."""
+        loss = self.loss.take(index)
+        if loss.sample_weight is not None:
+            c = loss.sample_weight * (len(index) / loss.total_weight)
+            loss.sample_weight = c.astype(loss.sample_weight.dtype)
+        return Inputs(self.samples.take(index), loss, self.scaling)
 
 
 @dataclass(frozen=True)

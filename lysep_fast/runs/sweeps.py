@@ -13,17 +13,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..layers.dense import Dense
 from ..loop import Stopping, run
 from ..result import Status
+from ..samples.kinds import Samples
 from ..settings.data import Data
 from ..settings.train import Settings
-from ..threads.team import Team
+from ..solvers.training import NetworkTraining
+from ..threads.team import Team, Workspace
 from .set_up import Inputs, Start, set_up
 
 __all__ = ["Plan", "choose_plan", "n_folds"]
 
 # Few samples judge badly: then more folds, which cost little.
-_FOLDED_SAMPLES, _MOST_FOLDS, _SHARE = 2000, 5, 0.2
+_FOLDED_SAMPLES, _MOST_FOLDS = 2000, 5
 # Held-out losses, as shares of that of the best constant: above the first other starts are tried,
 # which have to be better by the second; above the third there is nothing to predict from.
 _POOR, _BETTER, _NOTHING = 0.7, 0.9, 0.995
@@ -60,8 +63,8 @@ def choose_plan(
     start: Start,
     rng: np.random.Generator,
     team: Team,
-) -> Plan:
-    """Return what did best on held-out samples.
+) -> Plan | None:
+    """Return what did best on held-out samples, or None if there are too few different ones.
 
     Parameters
     ----------
@@ -73,29 +76,21 @@ def choose_plan(
         That of the run; advanced by one draw, whatever is tried.
     """
     seed = int(rng.integers(2**63))
-    draws = np.random.default_rng(seed)
-    folds = n_folds(len(data.samples))
-    if folds > 1:
-        splits = data.targets.folds(folds, draws)
-    else:
-        splits = [data.targets.hold_out(_SHARE, draws)]
+    count = n_folds(len(data.samples))
+    key, draws = _key(inputs.samples, team), np.random.default_rng(seed)
+    splits = data.targets.folds(count if count > 1 else _MOST_FOLDS, draws, key)[:count]
+    if not splits:
+        return None
     constant = inputs.loss.unit**2 * inputs.loss.constant
 
     def curve(start: Start, k: int) -> np.ndarray:
-        """Return the held-out losses of fold k by the number of sweeps."""
-        fresh = Start(copy.deepcopy(start.solver), start.init)
-        own = np.random.default_rng(seed)
+        fresh, own = Start(copy.deepcopy(start.solver), start.init), np.random.default_rng(seed)
         training = set_up(data, inputs, settings, fresh, own, team, splits[k])
-        patience = settings.n_iter_no_change
-        statuses = (Status.EARLY_STOPPED, Status.MAX_ITER)
-        run(training, Stopping(settings.max_iter, 0.0, patience, *statuses))
-        if training.result.status is Status.INTERRUPTED:
-            raise KeyboardInterrupt
-        losses = np.array([row.validation_loss for row in training.result.history])
+        losses = _held_out_losses(training, settings)
         if settings.verbose:
             best = int(np.argmin(losses))
-            print(f"fold {k + 1} of {folds}: held-out loss {losses[best]:.4e} after {best} sweeps")
-        return np.where(np.isfinite(losses), losses, np.inf)
+            print(f"fold {k + 1} of {count}: held-out loss {losses[best]:.4e} after {best} sweeps")
+        return losses
 
     curves = [curve(start, 0)]
     if settings.is_auto and np.min(curves[0]) > _POOR * constant:
@@ -103,13 +98,30 @@ def choose_plan(
             found = curve(other, 0)
             if np.min(found) < _BETTER * np.min(curves[0]):
                 start, curves = other, [found]
-    curves += [curve(start, k) for k in range(1, folds)]
-    mean = _mean(curves, np.array([len(held_out) for _, held_out in splits]))
-    sweeps = max(int(np.argmin(mean)), 1)
-    status = Status.CROSS_VALIDATED if sweeps < settings.max_iter else Status.MAX_ITER
-    if np.min(mean) > _NOTHING * constant > 0.0:
+    curves += [curve(start, k) for k in range(1, count)]
+    weight = np.array([inputs.loss.take(held_out).total_weight for _, held_out in splits])
+    return _plan(start, _mean(curves, weight), constant, settings.max_iter)
+
+
+def _held_out_losses(training: NetworkTraining, settings: Settings) -> np.ndarray:
+    """Return the held-out losses by the number of sweeps."""
+    patience = settings.n_iter_no_change
+    run(
+        training, Stopping(settings.max_iter, 0.0, patience, Status.EARLY_STOPPED, Status.MAX_ITER)
+    )
+    if training.result.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt
+    losses = np.array([row.validation_loss for row in training.result.history])
+    return np.where(np.isfinite(losses), losses, np.inf)
+
+
+def _plan(start: Start, losses: np.ndarray, constant: float, max_iter: int) -> Plan:
+    """Return what follows from the mean held-out losses."""
+    sweeps = min(max(int(np.argmin(losses)), 1), max_iter)
+    status = Status.CROSS_VALIDATED if sweeps < max_iter else Status.MAX_ITER
+    if np.min(losses) > _NOTHING * constant > 0.0:
         status = Status.NOTHING_FOUND
-    return Plan(start, min(sweeps, settings.max_iter), status)
+    return Plan(start, sweeps, status)
 
 
 def _others(start: Start, settings: Settings) -> Iterator[Start]:
@@ -118,6 +130,19 @@ def _others(start: Start, settings: Settings) -> Iterator[Start]:
         yield Start(start.solver, "normalised")
         yield Start(start.solver, "normalised-wide")
     yield Start(settings.other_solver(start.solver), settings.init)
+
+
+def _key(samples: Samples, team: Team) -> np.ndarray:
+    """Return a number of every sample, the same for equal ones: a projection, without its end."""
+    layer, out = Dense(samples.n_features, 1), np.empty((len(samples), 1), samples.dtype)
+    W = np.random.default_rng(0).normal(size=layer.weight_shape).astype(samples.dtype)
+
+    def project(rows: slice, ws: Workspace) -> None:
+        samples.seen_by(layer, rows, ws).product(W, out[rows])
+
+    team.map(project, samples.blocks(samples.n_features))
+    size = float(np.max(np.abs(out), initial=0.0)) or 1.0
+    return np.round(out[:, 0].astype(np.float64) / size, 4 if out.itemsize == 4 else 9)
 
 
 def _mean(curves: list[np.ndarray], weight: np.ndarray) -> np.ndarray:

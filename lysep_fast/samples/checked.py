@@ -13,9 +13,14 @@ from ..validation import check_inputs, size_limit
 from .kinds import Samples, as_samples
 from .sparse import SparseSamples
 
-__all__ = ["check_sparse", "checked_samples", "is_sparse", "refuse_sparse"]
+__all__ = ["check_sparse", "checked_samples", "difference_limit", "is_sparse", "refuse_sparse"]
 
 _MOST_COLUMNS = 2**31 - 2
+
+
+def difference_limit(dtype: Any) -> float:
+    """Return the size of numbers up to which sums and differences of two do not overflow."""
+    return float(np.finfo(dtype).max) / 4.0
 
 
 def is_sparse(X: Any) -> bool:

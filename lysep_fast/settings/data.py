@@ -9,10 +9,10 @@ import numpy as np
 
 from ..checkpoint import digest
 from ..losses.targets import Targets
-from ..samples.checked import checked_samples, refuse_sparse
+from ..samples.checked import checked_samples, difference_limit, refuse_sparse
 from ..samples.images import image_rows
 from ..samples.kinds import Samples
-from ..validation import difference_limit, size_limit
+from ..validation import size_limit
 from .train import Settings
 
 __all__ = ["Data"]

@@ -38,10 +38,10 @@ from ..validation import (
 )
 from .run import IN_SOLVER, NOT_GIVEN, RunSettings, compared_as
 
-__all__ = ["MOST_FOLDED", "Settings"]
+__all__ = ["FEWEST_FOLDED", "MOST_FOLDED", "Settings"]
 
-#: Most samples of which ``early_stopping="auto"`` makes folds.
-MOST_FOLDED = 10_000
+#: Fewest and most samples of which ``early_stopping="auto"`` makes folds.
+FEWEST_FOLDED, MOST_FOLDED = 10, 10_000
 #: Solvers for the papers' classifiers, which have no bias at the output.
 _WITHOUT_BIAS = ("alternating", Alternating, "measured-sweeps", MeasuredSweeps)
 
@@ -123,9 +123,16 @@ class Settings(RunSettings):
         self._keep(
             conv_channels=convolutions.channels,
             hidden_layer_sizes=check_widths(self.hidden_layer_sizes),
-            activation=None if self.activation is None else check_activation(self.activation),
+            activation=self._activation(),
             weights=check_choice(self.weights, "weights", norms),
         )
+
+    def _activation(self) -> str | None:
+        """Return the activation, by default that of given weights, or None for the solver's."""
+        if self.activation is not None:
+            return check_activation(self.activation)
+        given = self.init.network.features if isinstance(self.init, Result) else ()
+        return given[-1].name if len(given) > 1 else None
 
     def _check_standardise(self) -> None:
         dense = not self.conv_channels
@@ -155,7 +162,9 @@ class Settings(RunSettings):
             smoothing = check_number(self.label_smoothing, "label_smoothing", 0.0, 0.999)
             self._keep(label_smoothing=smoothing)
         bias: Any = self.output_bias
-        if bias is None:
+        if bias is None and isinstance(self.init, Result):
+            bias = self.init.network.output_bias
+        elif bias is None:
             kind: Any = self.solver if isinstance(self.solver, str) else type(self.solver)
             bias = loss != CrossEntropy.name or kind not in _WITHOUT_BIAS
         self._keep(output_bias=check_flag(bias, "output_bias"))
@@ -168,7 +177,7 @@ class Settings(RunSettings):
     def cross_validates(self, n_samples: int) -> bool:
         """Return whether the number of sweeps is to be chosen before training."""
         given = isinstance(self.init, Result)
-        few = n_samples <= MOST_FOLDED and not self.conv_channels
+        few = FEWEST_FOLDED <= n_samples <= MOST_FOLDED and not self.conv_channels
         return self.early_stopping == "auto" and few and not given and self.max_iter > 0
 
     @property

@@ -59,9 +59,8 @@ class MiniBatch(Stateful):
         samples, then 1/40 of them rounded to a power of two, 128 from 4000 samples on (64 with
         convolutions, whose weights every image sees at many positions).
     rate : float, optional
-        Default 0.5; for dense networks 0.2 up to 10,000 samples, whose best number of epochs
-        may be small.
-        Step length eta in the metric.
+        Step length eta in the metric; default 0.5, for dense networks 0.2 up to 10,000 samples,
+        whose best number of epochs may be small.
     momentum : float, default 0.9
         beta, in [0, 1).
     weight_decay : float, optional
@@ -133,9 +132,7 @@ class MiniBatch(Stateful):
         if batch_size is not None:
             batch_size = check_integer(batch_size, "batch_size", minimum=1)
         self.batch_size = batch_size
-        if rate is not None:
-            rate = check_number(rate, "rate", 0.0, exclusive=True)
-        self.rate = rate
+        self.rate = None if rate is None else check_number(rate, "rate", 0.0, exclusive=True)
         self.momentum = _check_share(momentum, "momentum")
         if weight_decay is not None:
             weight_decay = check_number(weight_decay, "weight_decay", 0.0)
