@@ -120,8 +120,6 @@ class Result:
         Why training stopped.
     bound_constant : float
         C of ``loss <= C separated_loss`` (for a regression ``sqrt(loss)``); 1 without auxiliaries.
-        For a classifier, weights of the training samples
-        whose mean is not 1 (after some were held out) multiply it by the root of their mean.
     n_threads : int
         Threads used in training, and by default in prediction.
     best_iter : int

@@ -51,7 +51,8 @@ def test_infinite_patience_does_all_sweeps(blobs, solver):
     patient = train(*blobs, **options, random_state=0, n_iter_no_change=np.inf)
     assert (patient.n_iter, patient.status) == (12, Status.MAX_ITER)
     hasty = train(*blobs, **options, random_state=0, n_iter_no_change=3)
-    assert (hasty.n_iter, hasty.status) == (3, Status.CONVERGED)
+    assert hasty.n_iter == 3
+    assert hasty.status in (Status.CONVERGED, Status.NOTHING_FOUND)
 
 
 def test_patience_is_a_number_of_sweeps_or_infinite():
@@ -128,7 +129,8 @@ def test_layers_and_outputs_are_counted(model, blobs):
 
 
 def test_losses_are_of_the_kept_weights_and_the_best_sweep(model, blobs):
-    model.set_params(solver="mini-batch", batch_size=3, solver_options={"rate": 20.0}).fit(*blobs)
+    model.set_params(solver="mini-batch", batch_size=3, solver_options={"rate": 20.0})
+    model.set_params(early_stopping=False).fit(*blobs)
     curve = model.loss_curve_
     assert model.loss_ == curve[-1]
     assert model.best_loss_ == min(curve) < curve[-1]  # such steps are far too long

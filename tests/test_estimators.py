@@ -90,7 +90,7 @@ def test_the_estimator_is_a_thin_cover_of_train(blobs):
     result = train(
         X, y, hidden_layer_sizes=HIDDEN, activation="relu", weights="spectral", output_bias=True,
         init="orthogonal", solver="alternating", solver_options={"bias": "joint"},
-        max_iter=SWEEPS, tol=0, random_state=seed,
+        max_iter=SWEEPS, tol=0, random_state=seed, early_stopping="auto",
     )  # fmt: skip
     for a, b in zip(estimator.result_.W, result.W, strict=True):
         assert a.tobytes() == b.tobytes()

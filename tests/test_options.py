@@ -485,7 +485,9 @@ def test_the_bound_holds_where_the_weights_of_the_training_part_have_another_mea
     )  # fmt: skip
     for row in result.history:
         assert row.loss <= result.bound_constant * row.separated_loss * (1 + 1e-9)
-    assert result.bound_constant != pytest.approx(bound_constant(2), rel=1e-3)
+    # Their weights get mean 1 again.
+    wanted = bound_constant(2) if solver == "alternating" else 1.0
+    assert result.bound_constant == pytest.approx(wanted, rel=1e-6)
 
 
 # --- what counts as progress -------------------------------------------------------------------
@@ -513,7 +515,8 @@ def test_a_fall_of_the_penalty_is_progress(blobs, alpha, status):
         X, y, hidden_layer_sizes=(4,), solver=ShrinksIdleWeights(), alpha=alpha, tol=1e-9,
         n_iter_no_change=2, max_iter=5, random_state=0,
     )  # fmt: skip
-    assert result.status is status
+    # Nothing is learned, which is said where it ends of its own accord.
+    assert result.status is (Status.NOTHING_FOUND if status is Status.CONVERGED else status)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1e-2])

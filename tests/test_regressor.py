@@ -42,7 +42,7 @@ class TestEstimator:
         result = train(
             X, T, loss="squared-error", hidden_layer_sizes=(6,), alpha=1e-3,
             solver="quasi-newton", sample_weight=w, max_iter=estimator.max_iter, tol=0,
-            random_state=seed,
+            random_state=seed, early_stopping="auto",
         )  # fmt: skip
         np.testing.assert_array_equal(estimator.predict(X), result.predict(X))
         assert estimator.loss_curve_ == [row.loss for row in result.history[1:]]
@@ -83,7 +83,7 @@ def test_it_warns_only_when_it_was_cut_off(data):
         model().fit(*data)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
-        model(tol=0.9, n_iter_no_change=1).fit(*data)
+        model(tol=0.9, n_iter_no_change=1, early_stopping=False).fit(*data)
 
 
 @pytest.mark.skipif(not JIT_ENABLED, reason="takes minutes without compiled kernels")

@@ -131,7 +131,8 @@ def test_settings_are_frozen_and_hold_checked_values():
         assert getattr(settings, name) == value
         assert type(getattr(settings, name)) is type(value), name
     assert settings.n_threads >= 1
-    assert Settings().output_bias is False
+    assert Settings().output_bias is True
+    assert Settings(solver="alternating").output_bias is False
     assert Settings(loss="binary-cross-entropy").output_bias is True
     assert PdeSettings(problem=PROBLEM).scale == 0.6
     assert PdeSettings(problem=PROBLEM, hidden_layer_sizes=3).widths == (2, 3)
@@ -229,7 +230,8 @@ CHANGES = {
         "solver": ({}, {"solver": "alternating"}),
         "solver_options": ({"solver": "mini-batch"}, {"solver_options": {"rate": 0.4}}),
         "weights": ({"solver": "alternating"}, {"weights": "spectral"}),
-        "output_bias": ({}, {"output_bias": True}),
+        "output_bias": ({}, {"output_bias": False}),
+        "standardise": ({}, {"standardise": False}),
         "init": ({}, {"init": TRAINED}),
         "alpha": ({}, {"alpha": 0.1}),
         "label_smoothing": ({}, {"label_smoothing": 0.1}),
@@ -335,14 +337,17 @@ DENSE = {
     "image_shape": "LySepConvClassifier has it",
     "refresh_every": "sweeps on subsets are for large sets of images",
 }
-OTHERS = {"random_state": "scikit-learn's kinds as well"}
+OTHERS = {
+    "random_state": "scikit-learn's kinds as well",
+    "early_stopping": "an estimator is for new data, train does what it is told",
+}
 #: Parameters by estimator that `train` has not, has alone, or has with another default or text.
 ESTIMATORS = {
     "LySepClassifier": (OWN, WITHOUT | DENSE, OTHERS),
     "LySepRegressor": (
         {"warm_start": OWN["warm_start"]},
         WITHOUT | DENSE | {"label_smoothing": "for classes"},
-        OTHERS | {"output_bias": "known, as the loss is"},
+        OTHERS,
     ),
     "LySepConvClassifier": (
         OWN,

@@ -141,12 +141,17 @@ def test_standardising_is_undone_in_the_output_layer(weighted, centre, scale):
     c = draw_weights(20) if weighted else None
     loss = SquaredError.standardised(T, c, np.float64, centre=centre)
     mean = np.average(loss.y, axis=0, weights=c)
-    assert np.mean(np.average((loss.y - mean) ** 2, axis=0, weights=c)) == pytest.approx(1.0)
+    np.testing.assert_allclose(np.average((loss.y - mean) ** 2, axis=0, weights=c), 1.0)
+    assert loss.unit**2 == pytest.approx(np.mean(np.square(loss.units)))
     assert loss.variance == pytest.approx(2.0)
     S, W, b = rng.normal(size=(20, 3)), rng.normal(size=(2, 3)), np.array([0.5, -1.0]) * centre
     before, part = S @ W.T + b - loss.y, loss.take(slice(3, 9))
     part.restore([W], [b])
-    np.testing.assert_allclose(S @ W.T + b - T, loss.unit * before, rtol=1e-12, atol=1e-12 * scale)
+    np.testing.assert_allclose(
+        S @ W.T + b - T, loss.units * before, rtol=1e-12, atol=1e-12 * scale
+    )
+    part.prepare([W], [b])
+    np.testing.assert_allclose(S @ W.T + b - loss.y, before, rtol=1e-12, atol=1e-12)
     assert part.unit == loss.unit
     np.testing.assert_array_equal(part.y, loss.y[3:9])
 

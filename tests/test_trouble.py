@@ -46,6 +46,7 @@ def test_weights_without_finite_predictions_are_not_kept():
         result = train(
             X, y, hidden_layer_sizes=(4, 4), activation="relu", solver="mini-batch",
             init="uniform", alpha=1e300, early_stopping=True, max_iter=2, random_state=5,
+            output_bias=False, standardise=False, label_smoothing=0.05,
         )  # fmt: skip
     assert result.history[1].validation_loss < result.history[0].validation_loss
     assert result.best_iter == 0
@@ -58,7 +59,7 @@ def test_weights_with_infinite_logits_are_not_kept_though_their_loss_is_finite()
     y = (X[:, 0] > 0).astype(int)
     result = train(
         X, y, hidden_layer_sizes=2, activation="gelu", solver="mini-batch", alpha=1e300,
-        max_iter=3, random_state=8,
+        max_iter=3, random_state=8, standardise=False,
     )  # fmt: skip
     assert np.all(np.isfinite([row.loss for row in result.history]))
     assert np.all(np.isfinite(result.decision_function(X)))
@@ -162,7 +163,8 @@ def test_separable_data_for_thousands_of_sweeps_stays_finite(solver, options, dt
 def test_gradients_whose_squares_underflow_are_no_progress_not_a_crash():
     rng = np.random.default_rng(0)
     X = 1e-300 * rng.normal(size=(25, 1))
-    result = train(X, np.arange(25) % 4, hidden_layer_sizes=(), solver="alternating", max_iter=3)
+    options = {"hidden_layer_sizes": (), "solver": "alternating", "standardise": False}
+    result = train(X, np.arange(25) % 4, max_iter=3, **options)
     assert result.status is Status.NO_PROGRESS
     assert "could not be lowered" in result.message
 

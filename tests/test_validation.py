@@ -95,7 +95,6 @@ def test_unusable_labels_are_named(bad, words):
 
 ARGUMENTS = [
     ("activation", "than"),
-    ("activation", None),
     ("activation", 1),
     ("solver", "sgd"),
     ("weights", "nuclear"),

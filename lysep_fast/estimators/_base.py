@@ -53,6 +53,12 @@ class NetworkEstimator(BaseEstimator):
     ----------
     random_state : int, RandomState instance or None, default None
         Seed of the initial weights.
+    early_stopping : bool or "auto", default "auto"
+        True: hold out `validation_fraction` of the samples, spread over the classes, stop when
+        their loss has not improved for `n_iter_no_change` sweeps, and keep the best weights.
+        ``"auto"``: with 10 to 10,000 samples the number of sweeps, at most `max_iter`, is what did
+        best in a cross-validation before training, which then takes all samples; otherwise, with
+        convolutions, in `partial_fit` and after a warm start, False.
     warm_start : bool, default False
         Whether `fit` goes on from the weights of its last call, which had the same architecture
         and, for a classifier, the same classes.  The solver starts afresh, with the parameters as

@@ -53,7 +53,7 @@ class SquaredError(Loss):
         dtype: Any,
         *,
         centre: bool,
-        unit: np.ndarray | None = None,
+        unit: float | tuple[float, ...] | None = None,
     ) -> SquaredError:
         """Return the loss of targets of which every output has mean 0 and variance 1.
 
@@ -71,8 +71,8 @@ class SquaredError(Loss):
             That of the inputs.
         centre : bool
             Whether the output layer has a bias, which takes up the mean.
-        unit : ndarray of float64, shape (K,) or (), optional
-            The units of the outputs, or of all of them, if they are known.
+        unit : float or tuple of K float, optional
+            The unit of all outputs, or of each, if they are known.
 
         Raises
         ------

@@ -47,7 +47,7 @@ class Targets:
         n_classes: int | None,
         label_smoothing: float | None,
         output_bias: bool,
-        unit: np.ndarray | None = None,
+        unit: float | tuple[float, ...] | None = None,
     ) -> Targets:
         """Return the targets of the named loss; settings that go with them are checked already.
 
@@ -172,7 +172,7 @@ def _check_label_matrix(y: Any, n_samples: int) -> np.ndarray:
     if np.any(wrong):
         raise ValueError(
             f"y must hold labels 0 and 1 for loss={BinaryCrossEntropy.name!r}, got "
-            f"{array[wrong][0]!r}; several outputs of more classes need a classifier each"
+            f"{array[wrong][0]}; several outputs of more classes need a classifier each"
         )
     return np.ascontiguousarray(array, np.uint8)
 

@@ -88,7 +88,7 @@ class Settings(RunSettings):
         ),
     )
     n_classes: int | None = None
-    target_unit: np.ndarray | None = None
+    target_unit: float | tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         self._check_network()
@@ -147,8 +147,6 @@ class Settings(RunSettings):
 
     def _check_targets(self) -> None:
         loss = check_choice(self.loss, "loss", LOSSES)
-        if self.target_unit is not None:
-            self._keep(target_unit=_units(self.target_unit))
         for name, owner in _BELONGS.items():
             value = getattr(self, name)
             if value is not None and owner != loss:
@@ -156,6 +154,8 @@ class Settings(RunSettings):
                     f"{name}={value!r} belongs to {_TARGETS[owner]}, but loss={loss!r} has "
                     f"{_TARGETS[loss]} as targets; leave it out, or choose loss={owner!r}"
                 )
+        if self.target_unit is not None:
+            self._keep(target_unit=_units(self.target_unit))
         if self.n_classes is not None:
             self._keep(n_classes=check_integer(self.n_classes, "n_classes", minimum=1))
         if self.label_smoothing is not None:
@@ -257,15 +257,14 @@ def _early(given: Any) -> bool | str:
     return check_flag(given, "early_stopping")
 
 
-def _units(given: Any) -> np.ndarray:
+def _units(given: Any) -> float | tuple[float, ...]:
     """Return the units of the targets, or raise an error that names what is wrong with them."""
     if np.ndim(given) == 0:
-        return np.array(check_number(given, "target_unit", 0.0, exclusive=True))
-    units = [
+        return check_number(given, "target_unit", 0.0, exclusive=True)
+    return tuple(
         check_number(value, f"target_unit[{k}]", 0.0, exclusive=True)
         for k, value in enumerate(given)
-    ]
-    return np.array(units)
+    )
 
 
 def _unsupported(name: str, solver: str | Solver) -> str:

@@ -16,17 +16,22 @@ from .mini_batch import MiniBatch
 
 __all__ = ["Memory", "OnlineMiniBatch"]
 
+#: Weights and biases of all layers.
+Arrays = tuple[list[np.ndarray], list[np.ndarray]]
+
 
 @dataclass(frozen=True)
 class Memory:
-    """What a part of the data leaves for the next, beside the average iterate, its result.
+    """What a part of the data leaves for the next; weights are for inputs and targets as given.
 
     Attributes
     ----------
     W, b : list of ndarray
-        The iterate itself, for inputs and targets as given.
+        The iterate itself.
+    average : tuple of two lists of ndarray
+        Weights and biases of the average iterate, before its output bias was made exact.
     velocity : tuple of two lists of ndarray
-        Last move of the weights and of the biases, for inputs and targets as given.
+        Last move of the weights and of the biases.
     moments : Moments or None
         Of the inputs so far, None if they are not standardised.
     metrics : dict of int to tuple
@@ -37,7 +42,8 @@ class Memory:
 
     W: list[np.ndarray]
     b: list[np.ndarray]
-    velocity: tuple[list[np.ndarray], list[np.ndarray]]
+    average: Arrays
+    velocity: Arrays
     moments: Moments | None
     metrics: dict[int, tuple[np.ndarray, int, np.ndarray, int]]
     counts: tuple[int, int, int]
@@ -80,15 +86,9 @@ class OnlineMiniBatch(MiniBatch):
         memory = self.memory
         if memory is None:
             return
-        self.average.value[:] = self.theta
-        W, b = ([a.copy() for a in arrays] for arrays in (memory.W, memory.b))
-        problem.prepare(W, b)
-        self.theta[:] = Parameters.pack(self.parameters.shapes, W, b).theta
-        W, b = ([a.copy() for a in arrays] for arrays in memory.velocity)
-        problem.prepare(W, b, moves=True)
-        moved = Parameters.pack(self.parameters.shapes, W, b).layers
-        for own, left in zip(self.velocity, moved, strict=True):
-            own[:] = left
+        self.theta[:] = self._packed(problem, (memory.W, memory.b))
+        self.average.value[:] = self._packed(problem, memory.average)
+        self.moves.theta[:] = self._packed(problem, memory.velocity, moves=True)
         for l, (gram, count, inverse, renewal) in memory.metrics.items():
             metric = self.metrics[l]
             metric.average.value[:], metric.average.count = gram, count
@@ -98,16 +98,12 @@ class OnlineMiniBatch(MiniBatch):
     def step(self, problem: TrainingProblem, state: State) -> list[Step]:
         """Do one epoch in place, and remember where it ended."""
         steps = super().step(problem, state)
-        W, b = ([np.empty_like(a) for a in arrays] for arrays in (state.W, state.b))
-        dW, db = ([np.empty_like(a) for a in arrays] for arrays in (state.W, state.b))
-        self.parameters.unpack(W, b)
-        problem.restore(W, b)
-        self.moves.unpack(dW, db)
-        problem.restore(dW, db, moves=True)
+        W, b = self._unpacked(problem, self.parameters)
         self.memory = Memory(
             W,
             b,
-            (dW, db),
+            self._unpacked(problem, self.averaged),
+            self._unpacked(problem, self.moves, moves=True),
             self.moments,
             {
                 l: (m.average.value.copy(), m.average.count, m.inverse.copy(), m._next)
@@ -116,3 +112,23 @@ class OnlineMiniBatch(MiniBatch):
             (self.count, self.average.count, self.average._age),
         )
         return steps
+
+    def _packed(
+        self, problem: TrainingProblem, arrays: Arrays, *, moves: bool = False
+    ) -> np.ndarray:
+        """Return weights and biases for data as given as a vector for data as trained on."""
+        W, b = ([a.copy() for a in each] for each in arrays)
+        problem.prepare(W, b, moves=moves)
+        return Parameters.pack(self.parameters.shapes, W, b).theta
+
+    def _unpacked(
+        self, problem: TrainingProblem, parameters: Parameters, *, moves: bool = False
+    ) -> Arrays:
+        """Return a vector for data as trained on as weights and biases for data as given."""
+        shapes = [layer.weight_shape for layer in problem.network.layers]
+        empty, dtype = np.empty(0, self.theta.dtype), self.theta.dtype
+        W = [empty.reshape(0, 0), *(np.empty(shape, dtype) for shape in shapes)]
+        b = [empty, *(np.empty(shape[0], dtype) for shape in shapes)]
+        parameters.unpack(W, b)
+        problem.restore(W, b, moves=moves)
+        return W, b
