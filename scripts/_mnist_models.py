@@ -101,6 +101,7 @@ def warm_up(methods: Sequence[Method]) -> float:
         result = lysep_fast.train(
             X.astype(method.dtype), y, conv_channels=(2, 2), pool_size=(2, 1),
             hidden_layer_sizes=3, solver=method.solver, solver_options=options, max_iter=1,
+            output_bias=False, activation="tanh",
             random_state=0,
         )  # fmt: skip
         cross_entropy(result.decision_function(X), y)
@@ -136,6 +137,8 @@ def lysep(
         kernel_size=architecture.kernel_size,
         pool_size=architecture.pool_sizes,
         hidden_layer_sizes=architecture.hidden,
+        activation="tanh",
+        output_bias=False,  # as the paper's network has none
         activation=architecture.activation,
         solver=watched,
         max_iter=method.n_iter,

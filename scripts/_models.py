@@ -85,7 +85,9 @@ def lysep(
         random_state=seed,
         n_threads=n_threads,
         callback=callback,
-        standardise=False,  # the papers train on the inputs as they are
+        # The papers' networks take the inputs as they are, and have no bias at the output.
+        standardise=False,
+        output_bias=False,
         **settings,
     )
     history = result.history

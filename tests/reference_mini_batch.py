@@ -72,6 +72,7 @@ class Naive:
         self.Y = (1 - smoothing) * np.eye(K)[problem.loss.y] + smoothing / K
         norms = np.sum(problem.samples.X**2, axis=1) + 1
         self.tau = np.mean(self.c * norms) / (problem.samples.X.shape[1] + 1)
+        self.rate = 0.2 if solver.rate is None else solver.rate
         self.n_batches = len(_even_batches(n, solver.batch_size))
         self.averaging = solver.averaging
         if self.averaging is None:
@@ -80,7 +81,7 @@ class Naive:
         if self.decay is None:
             self.decay = min(
                 5e-3,
-                0.14 * min(1, problem.samples.X.shape[1] / 40) / (solver.rate * self.n_batches),
+                0.14 * min(1, problem.samples.X.shape[1] / 40) / (self.rate * self.n_batches),
             )
         self.M, self.inverse = {}, {}
         self.k = self.n_grams = self.n_averaged = 0
@@ -102,7 +103,7 @@ class Naive:
             self.update_metric(i, S)
         p = [None, g[1] / self.tau] + [g[l] @ self.inverse[l] for l in range(2, self.L + 1)]
         s = np.sqrt(sum(np.vdot(p[l], g[l]) for l in range(1, self.L + 1)))
-        beta, eta = self.solver.momentum, self.solver.rate
+        beta, eta = self.solver.momentum, self.rate
         for l in range(1, self.L + 1):
             cut = p[l] * min(1.0, self.solver.radius / s)
             self.V[l] = beta * self.V[l] - (1 - beta) * eta * cut

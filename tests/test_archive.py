@@ -245,7 +245,7 @@ def test_files_that_are_no_archives(path):
 
 
 def test_a_newer_version_is_named(path):
-    forged(path, lambda whole: whole.update(version=2), "newer version of lysep_fast .*format 2")
+    forged(path, lambda whole: whole.update(version=9), "newer version of lysep_fast .*format 9")
     for wrong in (0, True, "1", None, 1.0):
         data = mutate.forge(path.read_bytes(), lambda whole, w=wrong: whole.update(version=w))
         assert data != path.read_bytes()

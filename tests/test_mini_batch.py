@@ -71,6 +71,7 @@ def test_threads_do_not_change_a_bit(dtype, monkeypatch):
             max_iter=4,
             random_state=0,
             n_threads=n_threads,
+            output_bias=False,
         )
         for n_threads in (1, 2, 3)
     ]

@@ -15,6 +15,7 @@ from lysep_fast.layers.seen import Seen
 from lysep_fast.layers.sparse import SparseRows, SparseSeen
 from lysep_fast.samples.checked import check_sparse, checked_samples, is_sparse
 from lysep_fast.samples.kinds import ArraySamples
+from lysep_fast.samples.scaling import Scaling
 from lysep_fast.samples.sparse import SparseSamples
 from lysep_fast.threads.team import ALONE, Team, Workspace
 
@@ -239,10 +240,11 @@ def test_rows_and_samples_of_samples():
 def test_moments_are_those_of_the_dense_columns(n, d, weighted, seed):
     X = random_dense(n, d, seed)
     c = np.random.default_rng(seed).uniform(0.1, 2, n) if weighted else None
-    mean, spread = samples_of(X).moments(ALONE, c)
-    np.testing.assert_allclose(mean, np.average(X, axis=0, weights=c), rtol=1e-10, atol=1e-13)
-    variance = np.average((X - mean) ** 2, axis=0, weights=c)
-    np.testing.assert_allclose(spread, np.sqrt(variance), rtol=1e-7, atol=1e-9)
+    found = samples_of(X).moments(ALONE, c)
+    np.testing.assert_array_equal(found.mean, 0.0)  # centred, it would not be sparse
+    for power, own in ((2, found.second), (4, found.fourth)):
+        wanted = np.average(X**power, axis=0, weights=c)
+        np.testing.assert_allclose(own * found.unit**power, wanted, rtol=1e-10, atol=1e-300)
 
 
 def test_moments_and_blocks_do_not_depend_on_threads():
@@ -251,7 +253,8 @@ def test_moments_and_blocks_do_not_depend_on_threads():
     for n_threads in (1, 4):
         with Team(n_threads) as team:
             found.append(samples.moments(team))
-    np.testing.assert_array_equal(found[0], found[1])
+    for name in ("unit", "second", "fourth"):
+        np.testing.assert_array_equal(getattr(found[0], name), getattr(found[1], name))
     assert samples.blocks(4) == samples.blocks(4)
 
 
@@ -263,3 +266,17 @@ def test_leaves_of_wide_samples_have_entries_for_the_columns():
     assert [b.start for b in blocks][1:] == [b.stop for b in blocks][:-1]
     assert blocks[-1].stop == n
     assert 4 <= len(blocks.leaves) <= 8  # enough for threads, and 500 entries or more in each
+
+
+def test_scaling_multiplies_the_entries_only():
+    X = random_dense(50, 4) * np.array([1e3, 1.0, 0.0, 1e-3])
+    samples = samples_of(X)
+    scaling = Scaling.of(samples.moments(ALONE), X.dtype)
+    scaled = samples.scaled(scaling)
+    np.testing.assert_allclose(scaled.rows(slice(0, 50), None), X / scaling.scale, rtol=1e-15)
+    np.testing.assert_array_equal(scaling.shift, 0.0)
+    assert scaled.entries.indices is samples.entries.indices
+    # A column's power of two changes no bit.
+    other = samples_of(X * 2.0**20)
+    again = other.scaled(Scaling.of(other.moments(ALONE), X.dtype))
+    np.testing.assert_array_equal(again.entries.data, scaled.entries.data)
