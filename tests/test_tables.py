@@ -75,8 +75,8 @@ def test_a_format_reads_plain_numbers_and_truth_values_too():
     [
         (" a ", "a"), ("?", None), ("", None), (2, "2"), (2.0, "2"), (2.5, "2.5"), (True, "True"),
         (np.bool_(False), "False"), (np.float32(3), "3"), (Decimal("4.0"), "4"),
-        (Fraction(1, 3), "1/3"), (float("nan"), None), (float("inf"), "inf"),
-        (10**30, str(10**30)),
+        (Fraction(1, 4), "0.25"), (float("nan"), None), (float("inf"), "inf"),
+        (10**30, "1e+30"),
         ([1], "[1]"), (b"x", "b'x'"),
     ],
 )  # fmt: skip
@@ -338,6 +338,21 @@ def test_dates_of_objects_and_what_is_none():
     assert notes == ["column 'x': what is no date (ISO8601) is taken as a gap: 'soon'"]
     stamps = encoding.apply(pandas.DataFrame({"x": pandas.to_datetime(["2021-01-01"])}), print)
     assert stamps[0, 1] == 2021
+
+
+def test_cells_have_one_text_whatever_stands_beside_them():
+    """In a part of a table a mixed column may hold one kind only."""
+    moment = datetime.datetime(2020, 1, 1, 10, 0, 0, 999_999)
+    zone = datetime.timezone(datetime.timedelta(hours=2))
+    cells = [True, 0.1, np.float32(0.1), Decimal("0.50"), datetime.date(2020, 1, 1), moment,
+             moment.replace(tzinfo=zone), pandas.Timestamp(moment), "x", 10**400]  # fmt: skip
+    frame = pandas.DataFrame({"x": pandas.Series(cells * 2, dtype=object)})
+    encoding = Encoding.learn(frame, pytest.fail)
+    whole = encoding.apply(frame, pytest.fail)
+    for i in range(len(cells) - 1):
+        part = encoding.apply(frame.iloc[i : i + 1].infer_objects(), pytest.fail)
+        assert part.tolist() == whole[i : i + 1].tolist(), cells[i]
+        assert np.sum(part) == 1
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,8 @@ def _medians(tasks: Sequence[Callable[[], object]], seconds: float) -> list[floa
 
 def _reached(curve: Sequence[tuple[float, float]], loss: float) -> float | None:
     """Return after how many seconds a curve is at or below a loss, None for never."""
-    return next((seconds for seconds, own in curve if own <= loss), None)
+    limit = loss * (1.0 + 1e-9)  # the same loss may have been summed in another order
+    return next((seconds for seconds, own in curve if own <= limit), None)
 
 
 def _environment_text(around: dict[str, Any]) -> str:

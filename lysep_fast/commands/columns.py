@@ -147,12 +147,16 @@ def _has_header(
     """Return whether the first line holds names, or raise where that cannot be seen."""
     line, first = head[0]
     names = {cell.strip() for cell in first}
+    numbers = [cell.strip() for cell in first if is_number(cell.strip())]
+    mixed = 0 < len(numbers) < len(first)
     # Names are of use with a header only, and so are numbers that are no numbers of columns.
-    if any(not _is_integer(name) or (name in names and int(name) >= len(first)) for name in asked):
+    if any(
+        not _is_integer(name) or (mixed and name in names and int(name) >= len(first))
+        for name in asked
+    ):
         return True
     if wanted and names.issuperset(wanted):
         return True
-    numbers = [cell.strip() for cell in first if is_number(cell.strip())]
     if not numbers:
         return True
     second = head[1][1] if len(head) > 1 else []

@@ -13,7 +13,7 @@ import numpy as np
 from ..container.fields import choice, field
 from .dates import DATE_FORMATS, PARTS, date_format, date_parts, text_seconds
 from .frames import TableError, listed
-from .text import NUMBER_FORMATS, number_format, numbers
+from .text import NUMBER_FORMATS, date_label, number_format, number_label, numbers
 from .values import Values
 
 __all__ = ["GAP", "KINDS", "OTHER", "Category", "Column", "Date", "LeftOut", "Note", "Number"]
@@ -272,7 +272,7 @@ def read_numbers(name: str, values: Values, form: str, note: Note) -> np.ndarray
 
 def read_dates(name: str, values: Values, form: str, note: Note) -> np.ndarray:
     """Return the dates of a column in seconds since 1970, NaN for gaps."""
-    if values.kind == "number":
+    if not values.is_text and values.kind != "date":
         if np.all(np.isnan(values.numbers)):  # an empty column has no dtype of its own
             return values.numbers
         raise TableError(
@@ -303,15 +303,17 @@ def as_text(values: Values) -> Values:
     if values.is_text:
         return values
     levels, codes = np.unique(values.numbers, return_inverse=True)
-    texts = [_written(level, values.kind) for level in levels]
+    texts = [_written(float(level), values.kind) for level in levels]
     codes = np.where(np.isnan(values.numbers), -1, codes.reshape(-1))
     return Values("text", codes=codes.astype(np.intp), levels=texts)
 
 
 def _written(number: float, kind: str) -> str:
-    if kind == "date" and np.isfinite(number):
-        return str(np.datetime64(round(number), "s")).replace("T", " ")
-    return str(int(number)) if abs(number) < 1 << 53 and number == int(number) else str(number)
+    if np.isnan(number):
+        return ""  # no row has it
+    if kind == "date":
+        return date_label(number)
+    return str(bool(number)) if kind == "bool" else str(number_label(number))
 
 
 def _and_gap(gaps: bool) -> str:

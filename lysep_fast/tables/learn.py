@@ -33,7 +33,7 @@ def learn_column(
     max_categories, min_frequency : int
         See `Encoding`.
     """
-    if values.kind == "number":
+    if values.kind in ("number", "bool"):
         return _number(name, values, "point", note)
     if values.kind == "date":
         return _date(name, values, "", note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Sequence
 from decimal import Decimal
@@ -15,9 +16,11 @@ __all__ = [
     "NUMBER_FORMATS",
     "SPELLINGS",
     "TRUTH",
+    "date_label",
     "is_number",
     "label",
     "number_format",
+    "number_label",
     "numbers",
 ]
 
@@ -107,9 +110,25 @@ def label(value: Any) -> str | None:
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
     if isinstance(value, int | float | np.integer | np.floating | Decimal | Fraction):
-        number: Any = value
-        if number != number:
-            return None
-        if abs(number) < 1 << 53 and number == int(number):
-            return str(int(number))
+        try:
+            return number_label(float(value))
+        except OverflowError:
+            return str(value)
+    if isinstance(value, datetime.datetime):
+        moment = value if value.tzinfo is None else value.astimezone(datetime.timezone.utc)
+        return moment.replace(tzinfo=None).isoformat(" ", "seconds")
+    if isinstance(value, datetime.date):
+        return f"{value} 00:00:00"
     return str(value).strip()
+
+
+def number_label(number: float) -> str | None:
+    """Return the text of a number, None for NaN."""
+    if number != number:
+        return None
+    return str(int(number)) if abs(number) < 1 << 53 and number == int(number) else str(number)
+
+
+def date_label(seconds: float) -> str:
+    """Return the text of a date in seconds since 1970, to the second."""
+    return str(np.datetime64(int(np.floor(seconds)), "s")).replace("T", " ")

@@ -27,9 +27,10 @@ class Values:
     Attributes
     ----------
     kind : str
-        "number", "date", "text" or, for text that is declared to be one, "category".
+        "number", "bool", "date", "text" or, for text that is declared to be one, "category".
     numbers : ndarray of float64, shape (n,)
-        Numbers, or dates as seconds since 1970; NaN for gaps.  Empty for text.
+        Numbers, truth values as 0 and 1, or dates as seconds since 1970; NaN for gaps.
+        Empty for text.
     codes : ndarray of intp, shape (n,)
         For text the index into `levels`, -1 for gaps.
     levels : list of str
@@ -72,7 +73,8 @@ def read_values(name: str, column: Any) -> Values:
     if isinstance(dtype, need_pandas().CategoricalDtype):
         return _text(column.astype(object), "category")
     if types.is_bool_dtype(dtype) or types.is_numeric_dtype(dtype):
-        return Values("number", column.to_numpy(np.float64, na_value=np.nan))
+        kind = "bool" if types.is_bool_dtype(dtype) else "number"
+        return Values(kind, column.to_numpy(np.float64, na_value=np.nan))
     if types.is_timedelta64_dtype(dtype):
         return Values("number", column.dt.total_seconds().to_numpy(np.float64, na_value=np.nan))
     if isinstance(dtype, need_pandas().PeriodDtype):
@@ -94,7 +96,8 @@ def _objects(name: str, column: Any) -> Values:
     if all(issubclass(kind, _NUMBERS) for kind in kinds):
         numbers = np.full(len(objects), np.nan)
         numbers[present] = [_float(value) for value in objects[present]]
-        return Values("number", numbers)
+        bools = all(issubclass(kind, bool | np.bool_) for kind in kinds)
+        return Values("bool" if bools else "number", numbers)
     if all(issubclass(kind, _DATES) for kind in kinds):
         found = need_pandas().to_datetime(objects, errors="coerce", utc=True)
         return Values("date", seconds_of(found))
