@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -15,6 +17,7 @@ from lysep_fast.layers.seen import Seen
 from lysep_fast.layers.sparse import SparseRows, SparseSeen
 from lysep_fast.samples.checked import check_sparse, checked_samples, is_sparse
 from lysep_fast.samples.kinds import ArraySamples
+from lysep_fast.samples.scaling import Scaling
 from lysep_fast.samples.sparse import SparseSamples
 from lysep_fast.threads.team import ALONE, Team, Workspace
 
@@ -236,13 +239,26 @@ def test_rows_and_samples_of_samples():
 
 @EXAMPLES
 @given(st.integers(1, 40), st.integers(1, 8), st.booleans(), st.integers(0, 10**6))
-def test_moments_are_those_of_the_dense_columns(n, d, weighted, seed):
+def test_moments_are_those_of_the_dense_columns_about_zero(n, d, weighted, seed):
     X = random_dense(n, d, seed)
     c = np.random.default_rng(seed).uniform(0.1, 2, n) if weighted else None
-    mean, spread = samples_of(X).moments(ALONE, c)
-    np.testing.assert_allclose(mean, np.average(X, axis=0, weights=c), rtol=1e-10, atol=1e-13)
-    variance = np.average((X - mean) ** 2, axis=0, weights=c)
-    np.testing.assert_allclose(spread, np.sqrt(variance), rtol=1e-7, atol=1e-9)
+    found = samples_of(X).moments(ALONE, c)
+    assert not np.any(found.mean)
+    for power, own in ((2, found.second), (4, found.fourth)):
+        wanted = np.average((X / found.unit) ** power, axis=0, weights=c)
+        np.testing.assert_allclose(own, wanted, rtol=1e-10)
+
+
+def test_scaled_samples_have_scaled_entries_and_share_their_places():
+    X = random_dense(30, 6)
+    samples = samples_of(X)
+    scaling = Scaling.of(samples.moments(ALONE), X.dtype)
+    assert not np.any(scaling.shift)
+    assert np.all(np.isinf(scaling.scale) == ~np.any(X, axis=0))
+    own = samples.scaled(scaling)
+    np.testing.assert_allclose(own.entries.toarray(), X / scaling.scale, rtol=1e-15)
+    assert own.entries.indices is samples.entries.indices
+    np.testing.assert_array_equal(samples.entries.toarray(), X)
 
 
 def test_moments_and_blocks_do_not_depend_on_threads():
@@ -251,7 +267,8 @@ def test_moments_and_blocks_do_not_depend_on_threads():
     for n_threads in (1, 4):
         with Team(n_threads) as team:
             found.append(samples.moments(team))
-    np.testing.assert_array_equal(found[0], found[1])
+    for own, other in zip(astuple(found[0]), astuple(found[1]), strict=True):
+        np.testing.assert_array_equal(own, other)
     assert samples.blocks(4) == samples.blocks(4)
 
 
