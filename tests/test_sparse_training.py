@@ -47,9 +47,9 @@ def many(monkeypatch):
 
 
 def fit(X, y, run, **options):
+    # Columns as they are: those of the dense copy would be centred as well.
     settings = {"hidden_layer_sizes": (6, 5), "max_iter": SWEEPS, "random_state": 0, "tol": 0}
-    settings["standardise"] = False  # dense columns would be centred
-    return train(X, y, **(settings | {"n_threads": 1} | run | options))
+    return train(X, y, **(settings | {"n_threads": 1, "standardise": False} | run | options))
 
 
 def weights(result):
@@ -122,6 +122,21 @@ def test_explicit_zeros_and_duplicates_change_nothing(data):
     twice = sp.coo_array((np.r_[whole.data / 2, whole.data / 2, 0.0], (row, column)), X.shape)
     own, other = (fit(A, y, RUNS["mini-batch"]) for A in (twice, whole))
     assert_close(own, other, rtol=1e-12)
+
+
+@every_run
+def test_the_unit_of_a_column_does_not_matter(data, run):
+    X, y = data
+    units = np.ldexp(1.0, np.arange(D) - 3)
+    own, other = (
+        fit(A, y, run, standardise=True) for A in (sp.csr_array(X * units), sp.csr_array(X))
+    )
+    own.W[1] *= units
+    assert weights(own).tobytes() == weights(other).tobytes()
+    units = np.linspace(0.3, 1e3, D)
+    scaled = fit(sp.csr_array(X * units), y, run, standardise=True)
+    found = scaled.predict_proba(sp.csr_array(X * units))
+    np.testing.assert_allclose(found, other.predict_proba(sp.csr_array(X)), atol=1e-6)
 
 
 def test_float32_is_trained_in_float32(data):
