@@ -5,9 +5,9 @@
 
 The tests are those of the installed scikit-learn; nothing of them is in this repository.  Their
 module gets two functions in place of ``MLPClassifier`` and ``MLPRegressor``, which leave out
-options of stochastic gradient descent that have no counterpart here and translate the names of
-solvers.  Errors have to be of the same kind; their words are ours, so ``match`` of
-``pytest.raises`` does not count.
+options of stochastic gradient descent that have no counterpart here, translate the names of
+solvers, and take scikit-learn's default of `alpha`, a part of the tests' settings.  Errors have to
+be of the same kind; their words are ours, so ``match`` of ``pytest.raises`` does not count.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ DROPPED = frozenset(
 #: The solver here that does what one of scikit-learn's is for.
 SOLVERS = {"lbfgs": "quasi-newton", "sgd": "mini-batch", "adam": "mini-batch"}
 
+#: Default of scikit-learn's, without which training goes on to probabilities of 0 and 1.
+ALPHA = 1e-4
+
 _PRIVATE = "it reads or sets private attributes"
 #: Tests that are not run, and why.
 LEFT_OUT = {
@@ -69,7 +72,7 @@ LEFT_OUT = {
 
 def translated(given: dict[str, Any]) -> dict[str, Any]:
     """Return arguments of scikit-learn's MLP as arguments of the estimators here."""
-    kept = {name: value for name, value in given.items() if name not in DROPPED}
+    kept = {"alpha": ALPHA} | {n: value for n, value in given.items() if n not in DROPPED}
     if "solver" in kept:
         kept["solver"] = SOLVERS[kept["solver"]]
     return kept
