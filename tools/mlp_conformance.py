@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 __all__ = ["LEFT_OUT", "find_tests", "main", "run", "translated"]
 
 _MODULE = "sklearn.neural_network.tests.test_mlp"
@@ -114,8 +116,12 @@ def run(arguments: Sequence[str] = (), left_out: dict[str, str] | None = None) -
         raise FileNotFoundError(f"{_MODULE} is not installed; install scikit-learn with its tests")
     plugin = _Plugin(LEFT_OUT if left_out is None else left_out)
     options = ["-c", os.devnull, "-p", "no:cacheprovider", "--import-mode=importlib"]
-    with _names_replaced():
-        pytest.main([str(path), *options, *arguments], plugins=[plugin])
+    state = np.random.get_state()  # noqa: NPY002
+    try:
+        with _names_replaced():
+            pytest.main([str(path), *options, *arguments], plugins=[plugin])
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
     return plugin.outcomes
 
 
@@ -146,6 +152,10 @@ class _Plugin:
         for module in {item.module for item in items}:
             if not isinstance(module.pytest, _AnyWords):
                 module.pytest = _AnyWords(module.pytest)
+
+    def pytest_runtest_call(self, item: Any) -> None:
+        # Many tests leave random_state at None: what comes of them must not change from run to run.
+        np.random.seed(0)  # noqa: NPY002
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         name = report.nodeid.rpartition("::")[2]
