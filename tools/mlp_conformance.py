@@ -154,7 +154,7 @@ class _Plugin:
                 module.pytest = _AnyWords(module.pytest)
 
     def pytest_runtest_call(self, item: Any) -> None:
-        # Many tests leave random_state at None: what comes of them must not change from run to run.
+        # Many tests leave random_state at None, and have to come out the same in every run.
         np.random.seed(0)  # noqa: NPY002
 
     def pytest_runtest_logreport(self, report: Any) -> None:
