@@ -228,13 +228,17 @@ class Result:
         return _finite(out, samples)
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """Return probabilities of the classes or labels, shape (n, K); see `decision_function`."""
+        """Return probabilities of the classes or labels, shape (n, K); see `decision_function`.
+
+        Those of labels are never rounded to 0 or 1: no label is certain.
+        """
         U = self.decision_function(X)
-        if self.loss == "binary-cross-entropy":
-            activation_into(SIGMOID, U, U)
-        else:
+        if self.loss != "binary-cross-entropy":
             softmax_into(U, U)
-        return U
+            return U
+        activation_into(SIGMOID, U, U)
+        number = U.dtype.type
+        return np.clip(U, np.finfo(number).tiny, np.nextafter(number(1), number(0)), out=U)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Return class indices, shape (n,), labels 0 or 1, (n, K), or numbers, (n, K) or (n,)."""

@@ -66,10 +66,9 @@ def test_options_of_gradient_descent_are_dropped_and_solvers_have_other_names():
     given = {"solver": "lbfgs", "alpha": 1e-5, "momentum": 0, "learning_rate_init": 0.2}
     assert translated(given) == {"solver": "quasi-newton", "alpha": 1e-5}
     assert translated({"solver": "sgd"}) == translated({"solver": "adam"})
-    assert translated({"max_iter": 3, "activation": "logistic"}) == {
-        "max_iter": 3,
-        "activation": "logistic",
-    }
+    kept = {"max_iter": 3, "activation": "logistic", "alpha": 0.0}
+    assert translated(kept) == kept
+    assert translated({}) == {"alpha": mlp_conformance.ALPHA}
 
 
 def test_errors_may_have_other_words_but_no_other_kind():

@@ -49,9 +49,9 @@ COUNTS = {"files": 40, "checkpoints": 8, "inputs": 3, "kills": 4 if JIT_ENABLED 
 def test_every_mode_counts_what_came_of_its_cases(mode, tmp_path, capsys):
     assert run(mode, COUNTS[mode], tmp_path) == 0
     found = record(mode, tmp_path)
-    cases = 9 if mode == "inputs" else COUNTS[mode]
+    cases = 10 if mode == "inputs" else COUNTS[mode]
     assert (found["done"], found["failure"]) == (cases, None)
-    assert sum(found["outcomes"].values()) == (27 if mode == "inputs" else cases)
+    assert sum(found["outcomes"].values()) == (30 if mode == "inputs" else cases)
     assert found["peak_mib"] > 10
     assert f"{mode}: {sum(found['outcomes'].values())} in " in capsys.readouterr().out
 

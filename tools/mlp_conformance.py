@@ -5,9 +5,9 @@
 
 The tests are those of the installed scikit-learn; nothing of them is in this repository.  Their
 module gets two functions in place of ``MLPClassifier`` and ``MLPRegressor``, which leave out
-options of stochastic gradient descent that have no counterpart here and translate the names of
-solvers.  Errors have to be of the same kind; their words are ours, so ``match`` of
-``pytest.raises`` does not count.
+options of stochastic gradient descent that have no counterpart here, translate the names of
+solvers, and take scikit-learn's default of `alpha`, a part of the tests' settings.  Errors have to
+be of the same kind; their words are ours, so ``match`` of ``pytest.raises`` does not count.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 __all__ = ["LEFT_OUT", "find_tests", "main", "run", "translated"]
 
@@ -42,6 +44,9 @@ DROPPED = frozenset(
 )
 #: The solver here that does what one of scikit-learn's is for.
 SOLVERS = {"lbfgs": "quasi-newton", "sgd": "mini-batch", "adam": "mini-batch"}
+
+#: Default of scikit-learn's, without which training goes on to probabilities of 0 and 1.
+ALPHA = 1e-4
 
 _PRIVATE = "it reads or sets private attributes"
 #: Tests that are not run, and why.
@@ -69,7 +74,7 @@ LEFT_OUT = {
 
 def translated(given: dict[str, Any]) -> dict[str, Any]:
     """Return arguments of scikit-learn's MLP as arguments of the estimators here."""
-    kept = {name: value for name, value in given.items() if name not in DROPPED}
+    kept = {"alpha": ALPHA} | {n: value for n, value in given.items() if n not in DROPPED}
     if "solver" in kept:
         kept["solver"] = SOLVERS[kept["solver"]]
     return kept
@@ -111,8 +116,12 @@ def run(arguments: Sequence[str] = (), left_out: dict[str, str] | None = None) -
         raise FileNotFoundError(f"{_MODULE} is not installed; install scikit-learn with its tests")
     plugin = _Plugin(LEFT_OUT if left_out is None else left_out)
     options = ["-c", os.devnull, "-p", "no:cacheprovider", "--import-mode=importlib"]
-    with _names_replaced():
-        pytest.main([str(path), *options, *arguments], plugins=[plugin])
+    state = np.random.get_state()  # noqa: NPY002
+    try:
+        with _names_replaced():
+            pytest.main([str(path), *options, *arguments], plugins=[plugin])
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
     return plugin.outcomes
 
 
@@ -143,6 +152,10 @@ class _Plugin:
         for module in {item.module for item in items}:
             if not isinstance(module.pytest, _AnyWords):
                 module.pytest = _AnyWords(module.pytest)
+
+    def pytest_runtest_call(self, item: Any) -> None:
+        # Many tests leave random_state at None, and have to come out the same in every run.
+        np.random.seed(0)  # noqa: NPY002
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         name = report.nodeid.rpartition("::")[2]

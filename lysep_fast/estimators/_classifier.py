@@ -198,8 +198,10 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithms of `predict_proba`, finite where a probability underflows."""
-        P, U = self.predict_proba(X), self._logits(X)
-        log = scipy.special.log_expit(U) if self._has_labels else scipy.special.log_softmax(U, 1)
+        P = self.predict_proba(X)
+        if self._has_labels:
+            return np.asarray(np.log(P))
+        log = scipy.special.log_softmax(self._logits(X), axis=1)
         # The logarithm of the rounded probability elsewhere: what is a tie in one is in the other.
         return np.asarray(np.log(P, where=np.finfo(P.dtype).tiny <= P, out=log))
 
