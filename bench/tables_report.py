@@ -198,11 +198,16 @@ def _difference_panel(
             folds = shared_folds(results, table, (ours, rival))
             pair = [value(results, table, method, folds, name) for method in (ours, rival)]
             scale = max(map(abs, pair)) if metric.relative else 1.0
-            apart = metric.sign * (pair[0] - pair[1]) / scale
+            # A failed R² can be anything below zero: more than one is drawn as one.
+            apart = np.clip(metric.sign * (pair[0] - pair[1]) / scale, -1.0, 1.0)
             label = rival if row == 0 else None
             ax.plot(apart, row, "o", color=color, markersize=4, alpha=0.8, label=label)
     ax.axvspan(-metric.tie, metric.tie, color="#dddddd", zorder=0)
-    ax.set_xscale("symlog", linthresh=metric.tie)
+    ax.set_xscale("symlog", linthresh=metric.tie, linscale=0.4)
+    ax.set_xlim(-1.2, 1.2)
+    ticks = (-1.0, -0.1, -metric.tie, metric.tie, 0.1, 1.0)
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
     ax.set_yticks(range(len(tables)), tables, fontsize=FONT - 5)
     ax.set_ylim(-1, max(len(tables), 1))
     part = ", as a part of the larger one" if metric.relative else ""
