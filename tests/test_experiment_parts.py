@@ -165,7 +165,12 @@ def test_frozen_features_start_where_layer_separation_starts():
     network = models.lysep_fast.Network.dense((2, 5, 5, 2), "tanh")
     W, b = network.initial_weights(np.random.default_rng(3), np.dtype(float), "uniform")
     start = models.lysep_fast.train(
-        X, y, hidden_layer_sizes=(5, 5), max_iter=0, random_state=3, solver="alternating",
+        X,
+        y,
+        hidden_layer_sizes=(5, 5),
+        max_iter=0,
+        random_state=3,
+        solver="alternating",
         standardise=False,
     )
     np.testing.assert_array_equal(start.W[1], W[1])
