@@ -137,7 +137,6 @@ def lysep(
         kernel_size=architecture.kernel_size,
         pool_size=architecture.pool_sizes,
         hidden_layer_sizes=architecture.hidden,
-        activation="tanh",
         output_bias=False,  # as the paper's network has none
         activation=architecture.activation,
         solver=watched,

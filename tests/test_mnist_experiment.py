@@ -99,7 +99,8 @@ def test_results_are_those_of_a_training_that_nobody_watches(
     result = lysep_fast.train(
         data.X, data.y, conv_channels=(2, 2, 2), pool_size=(2, 2, 1), hidden_layer_sizes=3,
         solver="measured-sweeps", batch_size=N, max_iter=5, tol=0, random_state=0, n_threads=1,
-        solver_options={"report_every": 1, "step": mnist.STEP}, n_iter_no_change=9, output_bias=False,
+        solver_options={"report_every": 1, "step": mnist.STEP}, n_iter_no_change=9,
+        output_bias=False,
     )  # fmt: skip
     U = result.decision_function(data.X)
     assert found["loss"] == pytest.approx(np.mean(cross_entropy(U, data.y)), rel=1e-5)
