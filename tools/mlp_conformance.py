@@ -67,7 +67,6 @@ LEFT_OUT = {
     ),
     "test_partial_fit_errors": "it wants no partial_fit for L-BFGS; here all solvers have one",
     "test_verbose_sgd": "it asks for a word in what is printed; here iterations are sweeps",
-    "test_sparse_matrices": "sparse inputs",
     "test_mlp_vs_poisson_glm_equivalent": "there is no Poisson loss; docs/faq.md says why",
 }
 
