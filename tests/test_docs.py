@@ -103,7 +103,7 @@ def test_the_code_of_the_quick_start_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = manual.run_blocks("quick_start.md")
     assert names["model"].score(names["X_test"], names["y_test"]) > 0.95
-    assert names["pipeline"].score(1000 * names["X_test"], names["y_test"]) > 0.95
+    assert names["other"].score(1000 * names["X_test"] + 7, names["y_test"]) > 0.95
     assert names["regressor"].score(names["X"][800:], names["T"][800:]) > 0.95
     assert names["convolutional"].score(names["images"][300:], names["labels"][300:]) > 0.9
     assert abs(names["solution"].u([[0.0, 0.0]])[0] - 0.2947) < 0.01
@@ -125,6 +125,7 @@ def test_the_code_on_tables_runs(tmp_path, monkeypatch):
     names = manual.run_blocks("tables.md")
     X = names["encoder"].transform(names["table"])
     assert X.shape == (200, 10)
+    assert names["model"].score(X, names["liked"]) > 0.9
     assert names["again"].predict(X).tolist() == names["model"].predict(X).tolist()
 
 
