@@ -237,7 +237,7 @@ OTHERS = [
     ({"X": changed(X)}, "X holds other values"),
     ({"X": X.astype(np.float32)}, "X holds other values"),
     ({"y": np.roll(Y, 1)}, "y holds other values"),
-    ({"sample_weight": np.arange(float(len(X)))}, "sample_weight holds other values"),
+    ({"sample_weight": np.arange(90.0)}, "sample_weight holds other values"),
     ({"hidden_layer_sizes": (6, 6)}, r"hidden_layer_sizes was \[6, 5\], not \[6, 6\]"),
     ({"activation": "sigmoid"}, "activation was None, not 'sigmoid'"),
     ({"solver": "quasi-newton"}, "solver was 'MiniBatch', not 'QuasiNewton'"),

@@ -10,25 +10,22 @@ import numpy as np
 
 from lysep_fast import train
 from lysep_fast.container.stateful import flatten
-from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.pde import Box, Operator, Problem, solve
 
 __all__ = ["EQUATIONS", "LAST", "PDE_RUNS", "RUNS", "fingerprint", "perform"]
 
 RNG = np.random.default_rng(7)
-# Plain Python takes a minute for what a kernel does at once: fewer samples and sweeps.
-N, N_IMAGES, BATCH, FEW = (90, 40, 20, 15) if JIT_ENABLED else (24, 12, 6, 4)
-X = RNG.standard_normal((N, 4))
+X = RNG.standard_normal((90, 4))
 Y = (X[:, 0] * X[:, 1] > 0).astype(int) + (X[:, 2] > 1)
-IMAGES = RNG.standard_normal((N_IMAGES, 1, 6, 6))
+IMAGES = RNG.standard_normal((40, 1, 6, 6))
 SIDES = (IMAGES[:, 0, 0, 0] > 0).astype(int)
-LAST = 9 if JIT_ENABLED else 6  # sweeps of the whole run
+LAST = 9  # sweeps of the whole run
 
 DENSE = {"X": X, "y": Y, "hidden_layer_sizes": (6, 5)}
 CONV = {"X": IMAGES, "y": SIDES, "hidden_layer_sizes": (5,), "conv_channels": (2,)}
 SINGLE = DENSE | {"X": X.astype(np.float32)}
 NUMBERS = DENSE | {"y": X[:, :2] ** 2 + 3.0, "loss": "squared-error"}
-SUBSETS = {"solver": "alternating", "batch_size": BATCH, "refresh_every": 3}
+SUBSETS = {"solver": "alternating", "batch_size": 20, "refresh_every": 3}
 CO_MOVING = {"solver": "alternating", "solver_options": {"variant": "co-moving"}}
 # Small first shares and frequent renewals, so that every branch is taken in a few steps.
 NEWTON = {"solver": "quasi-newton", "solver_options": {"refresh": 2, "history": 3}}
@@ -42,10 +39,10 @@ RUNS = {
     "paper, subsets": DENSE | SUBSETS | {"solver_options": {"report_every": 2}},
     "paper, subsets, convolution": CONV | SUBSETS,
     "co-moving": DENSE | CO_MOVING | {"label_smoothing": 0.1},
-    "co-moving, weighted": DENSE | CO_MOVING | {"sample_weight": np.arange(N) % 3},
+    "co-moving, weighted": DENSE | CO_MOVING | {"sample_weight": np.arange(90) % 3},
     "co-moving, subsets": DENSE | CO_MOVING | SUBSETS,
-    "measured sweeps": DENSE | {"solver": "measured-sweeps", "batch_size": BATCH},
-    "measured sweeps, convolution": CONV | {"solver": "measured-sweeps", "batch_size": FEW},
+    "measured sweeps": DENSE | {"solver": "measured-sweeps", "batch_size": 20},
+    "measured sweeps, convolution": CONV | {"solver": "measured-sweeps", "batch_size": 15},
     "quasi-newton": DENSE | NEWTON,
     "quasi-newton, warming": DENSE
     | {"X": np.tile(X, (8, 1)), "y": np.tile(Y, 8), "solver": "quasi-newton", "alpha": 1e-3},
