@@ -162,8 +162,8 @@ def train(
         Stop when the loss (for ``"alternating"`` the separated loss), for these two with its
         penalty and its smoothing, has fallen by less than this share of its lowest value in each
         of `n_iter_no_change` sweeps in a row; 0 stops only when it does not fall at all.  Also
-        stop when the cross-entropy is below `tol` / 10, or the mean squared error below
-        ``(tol / 10)^2`` of the variance (of 1e-4 for a larger `tol`).
+        stop when the cross-entropy is below ``10 tol``, or the mean squared error below
+        ``(tol / 10)^2`` of the variance (a larger `tol` counts as 1e-4 here).
     n_iter_no_change : int or numpy.inf, default 10
         See `tol`; with infinity a loss that stands still never stops training.
     random_state : int, numpy.random.Generator or None

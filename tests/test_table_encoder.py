@@ -142,7 +142,7 @@ def test_it_goes_into_pipelines(table):
     y = np.array(["no", "yes"])[(table["kind"] == "a").astype(int)]
     model = make_pipeline(
         make_column_transformer((TableEncoder(), ["size", "kind"])),
-        LySepClassifier((4,), random_state=0, n_threads=1, max_iter=400),
+        LySepClassifier((4,), solver="quasi-newton", random_state=0, n_threads=1),
     )
     assert model.fit(table, y).score(table, y) == 1.0
 

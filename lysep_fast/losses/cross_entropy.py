@@ -93,8 +93,8 @@ class CrossEntropy(Loss):
         return -float(np.sum(p * np.log(p))) * self.total_weight / len(self.y)
 
     def mark(self, tol: float) -> float:
-        """Return ``tol / 10``, 1e-5 at most."""
-        return 0.1 * min(tol, 1e-4)
+        """Return ``10 tol``, 1e-3 at most."""
+        return 10.0 * min(tol, 1e-4)
 
     def output_sums(self, U: np.ndarray, rows: slice) -> tuple[np.ndarray, ...]:
         """Return ``sum_n c_n P_n``."""

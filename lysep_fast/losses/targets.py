@@ -172,7 +172,7 @@ def _check_label_matrix(y: Any, n_samples: int) -> np.ndarray:
     if np.any(wrong):
         raise ValueError(
             f"y must hold labels 0 and 1 for loss={BinaryCrossEntropy.name!r}, got "
-            f"{array[wrong][0]}; several outputs of more classes need a classifier each"
+            f"{array[wrong].tolist()[0]!r}; several outputs of more classes need a classifier each"
         )
     return np.ascontiguousarray(array, np.uint8)
 

@@ -28,8 +28,9 @@ __all__ = ["Plan", "choose_plan", "n_folds"]
 # Few samples judge badly: then more folds, which cost little.
 _FOLDED_SAMPLES, _MOST_FOLDS = 2000, 5
 # Held-out losses, as shares of that of the best constant: above the first other starts are tried,
-# which have to be better by the second; above the third there is nothing to predict from.
-_POOR, _BETTER, _NOTHING = 0.7, 0.9, 0.995
+# which have to be better by the second; above the third there is nothing to predict from, and
+# below the fourth hardly anything is left to gain by more sweeps.
+_POOR, _BETTER, _NOTHING, _ALL = 0.7, 0.9, 0.995, 0.03
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def _held_out_losses(training: NetworkTraining, settings: Settings) -> np.ndarra
 def _plan(start: Start, losses: np.ndarray, constant: float, max_iter: int) -> Plan:
     """Return what follows from the mean held-out losses."""
     sweeps = min(max(int(np.argmin(losses)), 1), max_iter)
-    status = Status.CROSS_VALIDATED if sweeps < max_iter else Status.MAX_ITER
+    done = sweeps < max_iter or np.min(losses) < _ALL * constant
+    status = Status.CROSS_VALIDATED if done else Status.MAX_ITER
     if np.min(losses) > _NOTHING * constant > 0.0:
         status = Status.NOTHING_FOUND
     return Plan(start, sweeps, status)
