@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lysep_fast import train
+from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.samples.scaling import Moments, Scaling
 from lysep_fast.solvers import OnlineMiniBatch
 from lysep_fast.threads.team import ALONE
 
-N, D = 120, 4
+N, D = (120 if JIT_ENABLED else 30), 4
 SOLVERS = ("alternating", "quasi-newton", "mini-batch", "measured-sweeps")
 
 
@@ -36,7 +37,7 @@ offsets = st.lists(st.floats(-100.0, 100.0), min_size=D, max_size=D)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5 if JIT_ENABLED else 2, deadline=None)
 @given(powers)
 def test_powers_of_two_change_no_bit(solver, exponents):
     X, y = task()
@@ -46,7 +47,7 @@ def test_powers_of_two_change_no_bit(solver, exponents):
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5 if JIT_ENABLED else 2, deadline=None)
 @given(powers, offsets)
 def test_other_units_and_offsets_change_rounding_only(solver, exponents, offset):
     X, y = task()
@@ -56,7 +57,7 @@ def test_other_units_and_offsets_change_rounding_only(solver, exponents, offset)
     )
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5 if JIT_ENABLED else 2, deadline=None)
 @given(powers)
 def test_powers_of_two_change_no_bit_in_float32(exponents):
     X, y = task(np.float32)
@@ -167,9 +168,9 @@ def test_parts_of_a_stream_share_one_scaling():
     """What was learned is kept exactly when a part has other moments than those before."""
     X, y = task()
     solver = OnlineMiniBatch()
-    first = train(X[:60], y[:60], n_classes=3, solver=solver, max_iter=1, random_state=0)
+    first = train(X[: N // 2], y[: N // 2], n_classes=3, solver=solver, max_iter=1, random_state=0)
     again = OnlineMiniBatch(solver.memory)
-    moments = again.with_former(ArraySamples(100.0 * X[60:]).moments(ALONE))
+    moments = again.with_former(ArraySamples(100.0 * X[N // 2 :]).moments(ALONE))
     assert moments.weight == N
     assert again.moments is moments
     W = [w.copy() for w in first.W]

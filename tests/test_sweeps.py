@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from lysep_fast import train
+from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.losses.targets import Targets
 from lysep_fast.result import Status
 from lysep_fast.runs.sweeps import n_folds
 
+needs_jit = pytest.mark.skipif(not JIT_ENABLED, reason="takes minutes without compiled kernels")
 OPTIONS = {"hidden_layer_sizes": (10,), "random_state": 0, "n_threads": 1}
 
 
@@ -79,6 +81,7 @@ def test_nothing_to_hold_out_is_said():
         classes(np.array([0, 1, 2])).hold_out(0.1, np.random.default_rng(0))
 
 
+@needs_jit
 def test_cross_validated_sweeps_do_better_on_new_data_than_all():
     X, y, X_new, y_new = noisy()
     base = {**OPTIONS, "solver": "mini-batch", "max_iter": 200}
@@ -99,6 +102,7 @@ def test_the_choice_follows_from_the_seed_alone():
     np.testing.assert_array_equal(runs[0].W[1], runs[1].W[1])
 
 
+@needs_jit
 def test_a_resumed_run_makes_the_same_choice(tmp_path):
     X, y, *_ = noisy()
     options = {**OPTIONS, "early_stopping": "auto", "max_iter": 30}
@@ -134,6 +138,7 @@ def test_from_given_weights_all_sweeps_are_done():
     assert more.n_iter == 4
 
 
+@needs_jit
 def test_a_signal_without_a_linear_part_is_found():
     r = np.random.default_rng(0)
     X = r.normal(size=(2000, 10))
@@ -142,6 +147,7 @@ def test_a_signal_without_a_linear_part_is_found():
     assert found.history[found.best_iter].r2 > 0.8
 
 
+@needs_jit
 def test_many_waves_are_found_by_a_wider_start():
     x = np.random.default_rng(0).uniform(size=(300, 1))
     y = np.sin(10 * np.pi * x[:, 0])
@@ -151,6 +157,7 @@ def test_many_waves_are_found_by_a_wider_start():
     assert found.history[found.best_iter].r2 > 0.99
 
 
+@needs_jit
 def test_noise_ends_with_a_status_that_says_so():
     r = np.random.default_rng(0)
     X, y = r.normal(size=(300, 5)), r.integers(0, 2, 300)
@@ -159,6 +166,7 @@ def test_noise_ends_with_a_status_that_says_so():
     assert "best constant" in found.message
 
 
+@needs_jit
 def test_a_plateau_is_not_called_convergence():
     bits = (np.arange(256)[:, None] >> np.arange(8)) & 1
     found = train(bits, bits.sum(axis=1) % 2, solver="mini-batch", random_state=0, n_threads=1)
@@ -167,6 +175,7 @@ def test_a_plateau_is_not_called_convergence():
     assert found.status is not Status.CONVERGED or row.accuracy > 0.9
 
 
+@needs_jit
 @pytest.mark.parametrize("early", [False, "auto"])
 def test_separable_data_end_as_done(early):
     r = np.random.default_rng(0)
@@ -202,6 +211,7 @@ def test_inputs_that_tell_nothing_give_the_mean():
     assert found.status is Status.NOTHING_FOUND
 
 
+@needs_jit
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.01])
 def test_mean_probabilities_are_the_shares_of_the_classes(share):
     r = np.random.default_rng(0)
