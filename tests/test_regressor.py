@@ -78,6 +78,7 @@ class TestEstimator:
             model().predict(data[0])
 
 
+@pytest.mark.skipif(not JIT_ENABLED, reason="plain Python has too few samples to learn from")
 def test_it_warns_only_when_it_was_cut_off(data):
     with pytest.warns(ConvergenceWarning, match="max_iter"):
         model().fit(*data)
