@@ -261,7 +261,7 @@ def _prepared(
             split = data.targets.hold_out(settings.validation_fraction, rng)
         quiet = Status.EARLY_STOPPED if early else Status.CONVERGED
         patience = settings.n_iter_no_change
-        endless = early or np.isinf(patience)
+        endless = np.isinf(patience) or (early and inputs.loss.constant > 0.0)
         mark = 0.0 if endless else inputs.loss.unit**2 * inputs.loss.mark(tol)
         watched = 0.0 if early else tol  # held-out losses count by their lowest one alone
         stopping = Stopping(settings.max_iter, watched, patience, quiet, Status.MAX_ITER, mark)

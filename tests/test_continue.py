@@ -104,10 +104,7 @@ def test_epochs_in_parts_are_those_of_one_run(blobs, loss, conv):
     if conv:
         X, shape = np.tile(X, 6), {"conv_channels": 2, "image_shape": (2, 6)}
     options = {"loss": loss, "batch_size": 8, **shape}
-    whole = fit(
-        X, y, solver="mini-batch", solver_options={"rate": 0.5},
-        random_state=np.random.default_rng(5), **options,
-    )  # fmt: skip
+    whole = fit(X, y, solver="mini-batch", random_state=np.random.default_rng(5), **options)
     rng, solver, result = np.random.default_rng(5), OnlineMiniBatch(batch_size=8), None
     for _ in range(SWEEPS):
         result = train(

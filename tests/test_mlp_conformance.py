@@ -12,7 +12,7 @@ import pytest
 
 from lysep_fast.kernels._jit import JIT_ENABLED
 from tools import mlp_conformance
-from tools.mlp_conformance import LEFT_OUT, find_tests, main, run, translated
+from tools.mlp_conformance import DEFAULTS, LEFT_OUT, find_tests, main, run, translated
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Runs one test and prints what came of it; left out is nothing.
@@ -64,11 +64,11 @@ def test_what_is_left_out_exists_and_has_a_reason(tests):
 
 def test_options_of_gradient_descent_are_dropped_and_solvers_have_other_names():
     given = {"solver": "lbfgs", "alpha": 1e-5, "momentum": 0, "learning_rate_init": 0.2}
-    assert translated(given) == {"solver": "quasi-newton", "alpha": 1e-5}
+    assert translated(given) == DEFAULTS | {"solver": "quasi-newton", "alpha": 1e-5}
     assert translated({"solver": "sgd"}) == translated({"solver": "adam"})
     kept = {"max_iter": 3, "activation": "logistic", "alpha": 0.0}
-    assert translated(kept) == kept
-    assert translated({}) == {"alpha": mlp_conformance.ALPHA}
+    assert translated(kept) == DEFAULTS | kept
+    assert translated({}) == DEFAULTS
 
 
 def test_errors_may_have_other_words_but_no_other_kind():

@@ -135,8 +135,8 @@ class SquaredError(Loss):
         return self.variance
 
     def mark(self, tol: float) -> float:
-        """Return ``(tol / 10)^2`` of the variance, 1e-10 of it at most."""
-        return self.variance * (0.1 * min(tol, 1e-4)) ** 2
+        """Return ``(tol / 10)^2`` of the variance, 1e-10 of it at most; of constants 1e-6."""
+        return self.variance * (0.1 * min(tol, 1e-4)) ** 2 or 1e-6
 
     def output_sums(self, U: np.ndarray, rows: slice) -> tuple[np.ndarray, ...]:
         """Return ``sum_n c_n (T_n - U_n)``."""

@@ -182,7 +182,8 @@ class MiniBatch(Stateful):
         self.shares = [0.0, *(float(q) ** -self.position_power for q in self.positions[1:])]
         if 1 not in self.metrics:
             self.shares[1] = 1.0 / _mean_square(problem)
-        self.rate_now = self._rate(n, convolutional) if self.rate is None else self.rate
+        few = n <= _FEW_SAMPLES and not convolutional
+        self.rate_now = self.rate or (0.2 if few else 0.5)
         self.keep = self._keep(network.widths[0])
         self.running = self.monitor == "running" or (
             self.monitor is None and problem.has_validation
@@ -205,10 +206,6 @@ class MiniBatch(Stateful):
                     period=self.inverse_period,
                 )
         return metrics
-
-    def _rate(self, n_samples: int, convolutional: bool) -> float:
-        """Return the default rate."""
-        return 0.2 if n_samples <= _FEW_SAMPLES and not convolutional else 0.5
 
     def _keep(self, d: int) -> float:
         """Return the factor ``1 - eta lambda`` of every step."""

@@ -76,10 +76,6 @@ class OnlineMiniBatch(MiniBatch):
         self.moments = moments
         return moments
 
-    def _rate(self, n_samples: int, convolutional: bool) -> float:
-        """Return the default rate of much data: a part is none of its own."""
-        return 0.5
-
     def start(self, problem: TrainingProblem, state: State) -> None:
         """Lay out the run, then take over the memory if there is one."""
         super().start(problem, state)
