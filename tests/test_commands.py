@@ -664,7 +664,8 @@ def test_a_reader_that_has_seen_enough_is_no_error(run, circle):
 def test_ctrl_c_in_a_process(circle):
     line = "train data.csv --target place --out model.npz --max-iter 100000000 --quiet "
     with start(
-        line + "--solver alternating --threads 1 --checkpoint c.npz --checkpoint-every 1",
+        line + "--solver alternating --threads 1 --no-early-stopping "
+        "--checkpoint c.npz --checkpoint-every 1",
         preexec_fn=global_state.heed_ctrl_c,
     ) as process:
         written = set()  # before the first sweep, and after every one
