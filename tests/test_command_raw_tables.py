@@ -10,10 +10,14 @@ import pytest
 import lysep_fast
 from lysep_fast import cli
 from lysep_fast.commands.tables import read_table
+from lysep_fast.kernels._jit import JIT_ENABLED
 
 pandas = pytest.importorskip("pandas")
 
-SHORT = "--hidden 4 --max-iter 3 --seed 1 --threads 1"
+# Folds take plain Python minutes.
+SHORT = "--hidden 4 --max-iter 3 --seed 1 --threads 1" + (
+    "" if JIT_ENABLED else " --no-early-stopping"
+)
 N, FORM = 60, "%d.%m.%Y %H:%M"
 
 

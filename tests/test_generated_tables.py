@@ -11,6 +11,7 @@ import pytest
 
 from lysep_fast import cli
 from lysep_fast.commands.tables import read_table
+from lysep_fast.kernels._jit import JIT_ENABLED
 from lysep_fast.load import load
 from lysep_fast.tables.encoding import Encoding
 from lysep_fast.tables.frames import TableError
@@ -134,6 +135,8 @@ def through_the_command_line(frame, dress, folder):
     data, model = folder / "t.csv", folder / "m.npz"
     frame.to_csv(data, index=False, **dress)
     options = ["--hidden", "3", "--max-iter", "2", "--threads", "1", "--target", "t", "--header"]
+    if not JIT_ENABLED:  # folds take plain Python minutes
+        options.append("--no-early-stopping")
     code, _, err = said(["train", str(data), "--out", str(model), *options])
     if not model.exists():
         assert code == 1
