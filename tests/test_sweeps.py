@@ -204,6 +204,19 @@ def test_mean_residuals_of_a_regression_are_zero(solver):
     assert found.history[found.best_iter].r2 == pytest.approx(1.0 - np.mean(error / spread))
 
 
+def test_held_out_samples_do_not_keep_the_bias_from_being_exact():
+    """Their row has the running mean of the batches as its loss, which is another one."""
+    r = np.random.default_rng(0)
+    X = r.normal(size=(150, 3))
+    y = 40.0 + X[:, 1]
+    found = train(X, y, loss="squared-error", solver="mini-batch", early_stopping=True,
+                  max_iter=4, **OPTIONS)  # fmt: skip
+    row, error = found.history[found.best_iter], found.predict(X) - y
+    assert abs(error.mean()) < 0.2
+    parts = row.loss * 135 + row.validation_loss * 15
+    assert parts == pytest.approx(np.sum(error**2), rel=1e-9)
+
+
 def test_inputs_that_tell_nothing_give_the_mean():
     y = np.arange(50.0)
     found = train(np.ones((50, 3)), y, loss="squared-error", random_state=0)

@@ -56,7 +56,9 @@ def _update(training: NetworkTraining, before: np.ndarray) -> None:
     result = training.result
     row = result.history[result.best_iter]
     found = training.scores(result.W, result.b)
-    if not found["loss"] <= row.loss:
+    # The loss of the row may be a running mean: what counts is that of the same weights.
+    former = training.scores(result.W, [*result.b[:-1], before])
+    if not found["loss"] <= former["loss"]:
         result.b[-1][:] = before
         return
     result.history[result.best_iter] = dataclasses.replace(row, **found)

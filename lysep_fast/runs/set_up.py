@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..losses import Loss
+from ..losses.targets import Split
 from ..network import Network
 from ..objective import TrainingProblem
 from ..passes.full import Batch
@@ -23,8 +24,6 @@ from ..threads.team import Team
 from ..validation import size_limit
 
 __all__ = ["Inputs", "Start", "set_up"]
-
-Split = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from ..result import Status
 from ..samples.kinds import Samples
 from ..settings.data import Data
 from ..settings.train import Settings
+from ..solvers import choose_init
 from ..solvers.training import NetworkTraining
 from ..threads.team import Team, Workspace
 from .set_up import Inputs, Start, set_up
@@ -95,7 +96,7 @@ def choose_plan(
 
     curves = [curve(start, 0)]
     if settings.is_auto and np.min(curves[0]) > _POOR * constant:
-        for other in _others(start, settings):
+        for other in _others(start, settings, inputs.samples.n_features):
             found = curve(other, 0)
             if np.min(found) < _BETTER * np.min(curves[0]):
                 start, curves = other, [found]
@@ -126,10 +127,11 @@ def _plan(start: Start, losses: np.ndarray, constant: float, max_iter: int) -> P
     return Plan(start, sweeps, status)
 
 
-def _others(start: Start, settings: Settings) -> Iterator[Start]:
+def _others(start: Start, settings: Settings, n_features: int) -> Iterator[Start]:
     """Yield what is tried where the first start hardly explains anything."""
     if settings.init is None:
-        yield Start(start.solver, "normalised")
+        if choose_init(start.solver, n_features, settings.loss) != "normalised":
+            yield Start(start.solver, "normalised")
         yield Start(start.solver, "normalised-wide")
     yield Start(settings.other_solver(start.solver), settings.init)
 
