@@ -122,6 +122,8 @@ def through_the_encoder(frame):
     assert again.apply(frame, notes.append).tobytes() == X.tobytes()
     part = again.apply(frame.iloc[:2].iloc[:, ::-1], notes.append)
     assert part.tobytes() == X[:2].tobytes()
+    for i in range(0, len(frame), 3):  # what a row holds says nothing of what the others do
+        assert again.apply(frame.iloc[[i]], notes.append).tobytes() == X[[i]].tobytes()
     if TableEncoder is not None:
         encoder = TableEncoder.of(encoding).set_output(transform="default")
         with warnings.catch_warnings():

@@ -23,6 +23,7 @@ def child(*arguments):
     """Run Python in a process of its own: pytest in pytest would share plugins and filters."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     environment.pop("PYTHONWARNINGS", None)
+    environment.pop("PYTEST_ADDOPTS", None)
     return subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, env=environment, text=True, capture_output=True
     )

@@ -461,6 +461,7 @@ def test_the_history_says_what_happened(blobs, alpha, early_stopping):
         early_stopping=early_stopping,
         n_iter_no_change=5,
         sample_weight=np.linspace(0.5, 1.5, len(y)),
+        output_bias=False,  # the end of a run would make it exact in the row of the best
     )
     rows = result.history
     losses = np.array([row.loss for row in rows])

@@ -97,6 +97,17 @@ EXAMPLES = {
 }
 
 
+def test_truth_values_among_numbers_and_text_stay_what_they_are():
+    column = pandas.Series([True, 1, 0.0, "no", False, None, True, 1, 0.0, "no"], dtype=object)
+    frame = pandas.DataFrame({"a": column})
+    encoding = Encoding.learn(frame, lambda text: None)
+    whole = encoding.apply(frame, lambda text: None)
+    assert len(encoding.feature_names) == 6  # "0", "1", "True" and "no", others, gaps
+    for i in range(len(frame)):
+        row = encoding.apply(frame.iloc[[i]], lambda text: None)
+        np.testing.assert_array_equal(row, whole[[i]])
+
+
 @pytest.mark.parametrize("form", DATE_FORMATS)
 def test_every_format_reads_what_it_writes(form):
     pattern = EXAMPLES.get(form, form)

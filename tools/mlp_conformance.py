@@ -117,7 +117,9 @@ def run(arguments: Sequence[str] = (), left_out: dict[str, str] | None = None) -
     if path is None:
         raise FileNotFoundError(f"{_MODULE} is not installed; install scikit-learn with its tests")
     plugin = _Plugin(LEFT_OUT if left_out is None else left_out)
-    options = ["-c", os.devnull, "-p", "no:cacheprovider", "--import-mode=importlib"]
+    # Other processes (pytest-xdist) would see scikit-learn's own classes, and pass.
+    options = ["-c", os.devnull, "-p", "no:cacheprovider", "-p", "no:xdist"]
+    options.append("--import-mode=importlib")
     state = np.random.get_state()  # noqa: NPY002
     try:
         with _names_replaced():

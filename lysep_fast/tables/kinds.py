@@ -305,12 +305,17 @@ def as_text(values: Values) -> Values:
     levels, codes = np.unique(values.numbers, return_inverse=True)
     texts = [_written(float(level), values.kind) for level in levels]
     codes = np.where(np.isnan(values.numbers), -1, codes.reshape(-1))
-    return Values("text", codes=codes.astype(np.intp), levels=texts)
+    if len(values.truths):
+        codes = np.where(values.truths, len(texts) + (values.numbers == 1.0), codes)
+        texts += [str(False), str(True)]
+    used = np.unique(codes[codes >= 0])
+    codes = np.where(codes >= 0, np.searchsorted(used, codes), -1)
+    return Values("text", codes=codes.astype(np.intp), levels=[texts[i] for i in used])
 
 
 def _written(number: float, kind: str) -> str:
     if np.isnan(number):
-        return ""  # no row has it
+        return ""  # no row has it: gaps have no text
     if kind == "date":
         return date_label(number)
     return str(bool(number)) if kind == "bool" else str(number_label(number))

@@ -35,12 +35,15 @@ class Values:
         For text the index into `levels`, -1 for gaps.
     levels : list of str
         Different texts, in alphabetical order.
+    truths : ndarray of bool, shape (n,)
+        Which numbers are truth values among other numbers; empty if none are.
     """
 
     kind: str
     numbers: np.ndarray = field(default_factory=lambda: np.empty(0))
     codes: np.ndarray = field(default_factory=lambda: np.empty(0, np.intp))
     levels: list[str] = field(default_factory=list)
+    truths: np.ndarray = field(default_factory=lambda: np.empty(0, np.bool_))
 
     @property
     def is_text(self) -> bool:
@@ -96,8 +99,12 @@ def _objects(name: str, column: Any) -> Values:
     if all(issubclass(kind, _NUMBERS) for kind in kinds):
         numbers = np.full(len(objects), np.nan)
         numbers[present] = [_float(value) for value in objects[present]]
-        bools = all(issubclass(kind, bool | np.bool_) for kind in kinds)
-        return Values("bool" if bools else "number", numbers)
+        bools = [issubclass(kind, bool | np.bool_) for kind in kinds]
+        if all(bools) or not any(bools):
+            return Values("bool" if all(bools) else "number", numbers)
+        # Beside text they are "True" and "False": a part without the text has to say the same.
+        truths = np.array([isinstance(value, bool | np.bool_) for value in objects])
+        return Values("number", numbers, truths=truths)
     if all(issubclass(kind, _DATES) for kind in kinds):
         found = need_pandas().to_datetime(objects, errors="coerce", utc=True)
         return Values("date", seconds_of(found))
