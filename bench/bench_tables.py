@@ -23,8 +23,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import records
 import table_sets
 from plot_train import save
+from records import mend
 from table_methods import FOLDS, METHODS, OURS, PACKAGES, evaluate
 from tables_report import differences, markdown, wins
 
@@ -42,27 +44,8 @@ def key(record: dict[str, Any]) -> Key:
 
 
 def read(path: Path) -> dict[Key, dict[str, Any]]:
-    """Return the latest record of each table, method and fold.
-
-    A last line without its end, as an interruption leaves it, is passed over.
-    """
-    found = {}
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    for number, line in enumerate(text.splitlines(keepends=True), start=1):
-        if not line.endswith("\n"):
-            break
-        try:
-            record = json.loads(line)
-            found[key(record)] = record
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}, line {number} is no record of a run: delete it") from error
-    return found
-
-
-def mend(path: Path) -> None:
-    """Take an unfinished last line away, so that the next record starts on its own."""
-    if path.exists() and (text := path.read_bytes()) and not text.endswith(b"\n"):
-        path.write_bytes(text[: text.rfind(b"\n") + 1])
+    """Return the latest record of each table, method and fold."""
+    return records.read(path, key)
 
 
 def plan(

@@ -15,7 +15,13 @@ import numpy as np
 from lysep_fast.layers import Convolution
 from lysep_fast.network import Network
 
-_ACTIVATIONS = {"tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "ReLU", "softplus": "Softplus"}
+_ACTIVATIONS = {
+    "tanh": "Tanh",
+    "sigmoid": "Sigmoid",
+    "relu": "ReLU",
+    "softplus": "Softplus",
+    "gelu": "GELU",
+}
 #: Samples per forward pass of an evaluation.
 EVALUATED_AT_ONCE = 1000
 

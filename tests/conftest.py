@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from reference import Reference
@@ -15,6 +18,7 @@ from lysep_fast.samples.kinds import ArraySamples
 from lysep_fast.threads.blocks import row_blocks
 from lysep_fast.threads.team import Team
 
+BENCH = Path(__file__).resolve().parent.parent / "bench"
 #: Image (channels, height, width), output channels, hidden widths, and the other arguments of
 #: `Network.convolutional`.
 CONVOLUTIONAL = {
@@ -130,3 +134,16 @@ def torch():
 def no_torch(monkeypatch):
     """Let the experiments find no torch; a None among sys.modules would do, but it trips SciPy."""
     monkeypatch.setattr(cli.load_experiment("_torch_loop")[1], "available", lambda: False)
+
+
+@pytest.fixture
+def bench_module(monkeypatch):
+    """Return a function that imports a file of bench/ without leaving a trace, or skip."""
+    if not BENCH.exists():
+        pytest.skip("the benchmarks are not here")
+    monkeypatch.syspath_prepend(BENCH)
+    before = set(sys.modules)
+    yield __import__
+    for name in set(sys.modules) - before:
+        if Path(getattr(sys.modules[name], "__file__", None) or "").parent == BENCH:
+            del sys.modules[name]

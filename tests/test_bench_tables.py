@@ -16,18 +16,8 @@ pytest.importorskip("sklearn")
 
 
 @pytest.fixture
-def module(monkeypatch):
-    """Return a function that imports a file of bench/ without leaving a trace."""
-    monkeypatch.syspath_prepend(BENCH)
-    before = set(sys.modules)
-
-    def load(name):
-        return __import__(name)
-
-    yield load
-    for name in set(sys.modules) - before:
-        if Path(getattr(sys.modules[name], "__file__", None) or "").parent == BENCH:
-            del sys.modules[name]
+def module(bench_module):
+    return bench_module
 
 
 @pytest.fixture

