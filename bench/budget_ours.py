@@ -19,7 +19,7 @@ FIRST_UNITS, PERIOD = 1, 1
 #: Epochs of a training that is ended from outside.
 _ENDLESS = 10**6
 #: Options of the solver itself; all others are those of `train`.
-_SOLVER = ("rate", "weight_decay")
+_SOLVER = ("polar_rate", "polar_decay")
 
 
 def train(
@@ -35,7 +35,7 @@ def train(
     if setting:
         own = {k: v for k, v in setting.items() if k in _SOLVER}
         # The rivals do not form their training loss after every epoch either.
-        options["solver_options"] = {"monitor": "running", **own}
+        options["solver_options"] = {"steps": "polar", "monitor": "running", **own}
     inputs = setting.get("inputs", "own")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)

@@ -58,10 +58,10 @@ _RIVAL = _SHARED | {
 _FIRST = {"first": (True, False)}
 SPACES: dict[str, dict[str, Log | tuple[Any, ...]]] = {
     OURS: {
-        "rate": Log(0.05, 1.0),
+        "polar_rate": Log(0.01, 0.1),
         **_SHARED,
-        "weight_decay": Log(1e-4, 1e-2),
-        "inputs": ("own", "centred", "raw"),
+        "polar_decay": Log(0.1, 1.0),
+        "inputs": ("own", "centred"),
     },
     DEFAULT: {},
     "AdamW": {"rate": Log(3e-4, 1e-2), **_RIVAL},

@@ -86,8 +86,8 @@ def train(
         Widths of the fully connected hidden layers; empty for a linear model.
     activation : str, optional
         One of ``lysep_fast.kernels.ACTIVATION_CODES``, or ``"logistic"`` for ``"sigmoid"``;
-        default ``"relu"`` for classes and labels learned by mini-batches, otherwise the papers'
-        ``"tanh"``.
+        default ``"relu"`` for classes and labels learned by mini-batches, ``"gelu"`` where these
+        take long polar steps (images), otherwise the papers' ``"tanh"``.
     conv_channels : int or sequence of int, default ()
         Output channels of the convolutions below the fully connected layers, none by default.
     kernel_size, pool_size : int or sequence of int, default 3 and 2

@@ -1,4 +1,4 @@
-"""Small mini-batch problems, and the solver's equations in plain NumPy."""
+"""Small mini-batch problems, and the equations of both kinds of steps in plain NumPy."""
 
 import numpy as np
 
@@ -150,3 +150,49 @@ class Naive:
                 dim = self.network.widths[l - 1] + self.network.has_bias(l)
                 damping = self.solver.damping * np.trace(self.M[l]) / dim
                 self.inverse[l] = np.linalg.inv(self.M[l] + damping * np.eye(len(gram)))
+
+
+class NaivePolar(Naive):
+    """The polar steps, literally; every root is new."""
+
+    def __init__(self, problem, state, solver):
+        super().__init__(problem, state, solver)
+        self.Z = [None] + [t.copy() for t in self.T[1:]]
+        self.mean = [None] + [t.copy() for t in self.T[1:]]
+        self.rate = 0.1 if solver.rate is None else solver.rate
+        self.polar_rate = 0.02 if solver.polar_rate is None else solver.polar_rate
+        self.polar_decay = 0.4 if solver.polar_decay is None else solver.polar_decay
+        self.share = 0.5 if solver.interpolation is None else solver.interpolation
+        self.output_decay = 1e-3 if solver.weight_decay is None else solver.weight_decay
+
+    def step(self, i):
+        """Do one step on the samples i."""
+        g, S = self.gradient(i)
+        if self.k < 32 or self.k % self.solver.gram_period == 0:
+            self.update_metric(i, S)
+        self.k += 1
+        beta = self.solver.momentum
+        for l in range(1, self.L + 1):
+            if l < self.L:
+                self.V[l] = beta * self.V[l] + (1 - beta) * g[l]
+                move, eta, decay = self.polar(l), self.polar_rate, self.polar_decay
+                eta *= 1.0 if l == 1 else 0.5
+                rows, columns = self.T[l][:, :-1].shape
+                move = move * np.sqrt(max(1.0, rows / columns))
+            else:
+                p = g[l] @ self.inverse[l]
+                cut = min(1.0, self.solver.radius / np.sqrt(np.vdot(p, g[l])))
+                self.V[l] = beta * self.V[l] + (1 - beta) * cut * p
+                move, eta, decay = self.V[l], self.rate, self.output_decay
+            self.Z[l][:, :-1] *= 1 - eta * decay
+            self.Z[l] -= eta * move
+            self.mean[l] += 3 / (self.k + 2) * (self.Z[l] - self.mean[l])
+            self.T[l] = (1 - self.share) * self.Z[l] + self.share * self.mean[l]
+
+    def polar(self, l):
+        """Return the damped polar factor of the momentum, by its singular values."""
+        U, s, Vt = np.linalg.svd(self.V[l], full_matrices=False)
+        # The matrices of the solver have a row of zeros more where the next layer is alike.
+        size = min(self.V[l].shape[0] + 1, self.V[l].shape[1])
+        shift = self.solver.polar_damping * np.sum(s**2) / size
+        return (U * (s / np.sqrt(s**2 + shift))) @ Vt

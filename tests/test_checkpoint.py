@@ -140,6 +140,7 @@ STATES = {
     "co-moving": ["mu", "t", "age", "former"],
     "quasi-newton": ["damping", "age", "memory"],
     "mini-batch": ["theta", "velocity", "average", "metrics", "count"],
+    "mini-batch, polar": ["iterate", "mean", "velocity", "factors", "metrics", "count"],
     "measured sweeps": ["subsets", "velocity", "metrics", "sizes", "count"],
     "nesterov, linear": ["x", "y", "run", "sweeps"],
 }
@@ -340,7 +341,7 @@ def test_states_that_do_not_fit_are_refused(what, tmp_path, monkeypatch):
     path, write = tmp_path / "c.npz", archive.write_archive
 
     def other(path, kind, header, arrays):
-        name = "training.solver.theta"
+        name = "training.solver.moves.theta"
         if what == "lost":
             del arrays[name], header["arrays"][name]
         elif what == "more":

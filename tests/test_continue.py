@@ -98,20 +98,25 @@ def test_one_of_several_classes_can_be_trained_on(blobs, solver):
 
 @every_loss
 @pytest.mark.parametrize("conv", [False, True])
-def test_epochs_in_parts_are_those_of_one_run(blobs, loss, conv):
+@pytest.mark.parametrize("steps", ["gram", "polar"])
+def test_epochs_in_parts_are_those_of_one_run(blobs, loss, conv, steps):
     X, y = targets(blobs, loss)
     shape = {}
     if conv:
         X, shape = np.tile(X, 6), {"conv_channels": 2, "image_shape": (2, 6)}
     options = {"loss": loss, "batch_size": 8, **shape}
-    whole = fit(X, y, solver="mini-batch", random_state=np.random.default_rng(5), **options)
-    rng, solver, result = np.random.default_rng(5), OnlineMiniBatch(batch_size=8), None
+    whole = fit(
+        X, y, solver="mini-batch", solver_options={"steps": steps},
+        random_state=np.random.default_rng(5), **options,
+    )  # fmt: skip
+    rng, solver, result = np.random.default_rng(5), None, None
     for _ in range(SWEEPS):
+        memory = None if solver is None else solver.memory
+        solver = OnlineMiniBatch(memory, batch_size=8, steps=steps)
         result = train(
             X, y, loss=loss, hidden_layer_sizes=HIDDEN, max_iter=1, random_state=rng,
             solver=solver, init=result, **shape,
         )  # fmt: skip
-        solver = OnlineMiniBatch(solver.memory, batch_size=8)
     if loss == "cross-entropy" and conv:
         assert same(result, whole)
     else:  # units and means are taken out and put back, with their rounding errors
@@ -143,9 +148,9 @@ def test_the_last_move_is_taken_over_in_the_unit_of_the_targets(blobs):
     former = fit(X, y, solver=solver, max_iter=1, **options)
     other = OnlineMiniBatch(solver.memory, batch_size=8)
     fit(X, y, solver=other, init=former, max_iter=0, **(options | {"target_unit": 600.0}))
-    assert np.any(solver.velocity[-1])
-    np.testing.assert_allclose(other.velocity[-1], solver.velocity[-1] / 2)
-    np.testing.assert_allclose(other.velocity[1], solver.velocity[1], rtol=1e-12)
+    assert np.any(solver.moves.velocity[-1])
+    np.testing.assert_allclose(other.moves.velocity[-1], solver.moves.velocity[-1] / 2)
+    np.testing.assert_allclose(other.moves.velocity[1], solver.moves.velocity[1], rtol=1e-12)
 
 
 def test_the_unit_of_the_targets_can_be_given(blobs):

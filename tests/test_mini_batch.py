@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 from helpers import evaluated
-from reference_mini_batch import Naive, make, run_epochs
+from reference_mini_batch import Naive, NaivePolar, make, run_epochs
 
 from lysep_fast.kernels._jit import JIT_ENABLED
+from lysep_fast.losses import SquaredError
 from lysep_fast.objective import TrainingProblem
 from lysep_fast.passes import batch as batch_pass
 from lysep_fast.result import Status
 from lysep_fast.samples.kinds import ArraySamples
-from lysep_fast.solvers import MiniBatch
+from lysep_fast.solvers import MiniBatch, polar_steps
 from lysep_fast.solvers.mini_batch import _default_batch_size, _even_batches
 from lysep_fast.threads.team import Team
 from lysep_fast.train import train
@@ -57,9 +58,68 @@ def test_steps_equal_the_equations(options, setting, split, monkeypatch):
         np.testing.assert_allclose(state.b[l], expected[l][:, -1], rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("options", "setting"),
+    [
+        ({}, {}),
+        ({"radius": 0.05, "interpolation": 0.8}, {"output_bias": True, "activation": "relu"}),
+        ({"gram_period": 2, "polar_damping": 1.0}, {"weighted": True, "alpha": 0.03}),
+        ({"weight_decay": 0.0, "momentum": 0.0, "polar_rate": 0.1}, {"activation": "gelu"}),
+        ({"polar_decay": 2.0, "rate": 0.4}, {"smoothing": 0.2, "widths": (4, 9, 3)}),
+    ],
+)
+@pytest.mark.parametrize("split", [False, True])
+def test_polar_steps_equal_the_equations(options, setting, split, monkeypatch):
+    if split:
+        monkeypatch.setattr(batch_pass, "_WORTH_SPLITTING", 1)
+        monkeypatch.setattr(polar_steps, "_WORTH_SPLITTING", 1)
+    problem, state = make(**setting)
+    solver = MiniBatch(steps="polar", batch_size=6, polar_period=1, **options)
+    expected = NaivePolar(problem, state, solver).run(np.random.default_rng(1), 12)
+    run_epochs(solver, problem, state, 12)
+    for l in range(1, problem.network.depth + 1):
+        np.testing.assert_allclose(state.W[l], expected[l][:, :-1], rtol=0, atol=1e-8)
+        np.testing.assert_allclose(state.b[l], expected[l][:, -1], rtol=0, atol=1e-8)
+
+
+def test_the_kind_of_steps_follows_the_data():
+    few, _ = make(n=23)
+    solver = MiniBatch()
+    solver.suit(999, True, few.samples, few.loss)
+    assert (solver.kind, solver.init) == ("gram", "normalised-small")
+    solver.suit(1000, True, few.samples, few.loss)
+    assert (solver.kind, solver.chosen.polar_rate) == ("polar", 0.02)
+    wide, _ = make((64, 5, 3))
+    solver.suit(1000, True, wide.samples, wide.loss)
+    assert (solver.chosen.polar_rate, solver.init) == (0.07, "normalised")
+    solver.suit(60_000, True, wide.samples, wide.loss)
+    assert solver.chosen.polar_rate is None  # between those of few and of many samples
+    others = solver.others(1000, True, few.samples, few.loss)
+    kinds = [(other.kind, other.chosen.polar_rate) for other in others]
+    assert kinds == [("gram", None), ("polar", 0.07)]
+    solver.suit(1000, False, few.samples, few.loss)
+    assert solver.kind == "gram"  # nothing but the output layer
+    assert MiniBatch(steps="gram").others(1000, True, few.samples, few.loss) == []
+    given = MiniBatch(steps="polar", polar_rate=0.3)
+    given.suit(5, True, few.samples, few.loss)
+    assert (given.kind, given.chosen.polar_rate) == ("polar", 0.3)
+    numbers = SquaredError(np.zeros((23, 1)))
+    solver.suit(5000, True, few.samples, numbers)
+    assert solver.kind == "gram"
+    assert solver.others(5000, True, few.samples, numbers) == []
+
+
+def test_many_samples_have_short_polar_steps():
+    assert polar_steps._size(100) == polar_steps._size(10_000) == 0.0
+    assert polar_steps._size(50_000) == polar_steps._size(10**7) == 1.0
+    assert 0.3 < polar_steps._size(22_000) < 0.7
+
+
+@pytest.mark.parametrize("steps", ["gram", "polar"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_threads_do_not_change_a_bit(dtype, monkeypatch):
+def test_threads_do_not_change_a_bit(dtype, steps, monkeypatch):
     monkeypatch.setattr(batch_pass, "_WORTH_SPLITTING", 1)
+    monkeypatch.setattr(polar_steps, "_WORTH_SPLITTING", 1)
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(150, 12)).astype(dtype), rng.integers(0, 4, 150)
     results = [
@@ -68,6 +128,7 @@ def test_threads_do_not_change_a_bit(dtype, monkeypatch):
             y,
             hidden_layer_sizes=(9, 7),
             solver="mini-batch",
+            solver_options={"steps": steps},
             max_iter=4,
             random_state=0,
             n_threads=n_threads,
@@ -84,7 +145,8 @@ def test_threads_do_not_change_a_bit(dtype, monkeypatch):
     assert not np.any(results[0].b[3])
 
 
-def test_whole_batches_with_weights_equal_repetition():
+@pytest.mark.parametrize("steps", ["gram", "polar"])
+def test_whole_batches_with_weights_equal_repetition(steps):
     # With one batch per epoch all sums run over the data, so weight 3 and three copies agree.
     rng = np.random.default_rng(0)
     counts = rng.integers(1, 4, 23)
@@ -96,8 +158,8 @@ def test_whole_batches_with_weights_equal_repetition():
     X = np.repeat(repeated.samples.X, counts, axis=0)
     np.testing.assert_array_equal(repeated.samples.X, problem.samples.X)
     repeated = TrainingProblem(repeated.network, repeated_loss, ArraySamples(X), Team(1))
-    run_epochs(MiniBatch(batch_size=23), problem, state, 30)
-    run_epochs(MiniBatch(batch_size=len(X)), repeated, repeated_state, 30)
+    run_epochs(MiniBatch(steps=steps, batch_size=23), problem, state, 30)
+    run_epochs(MiniBatch(steps=steps, batch_size=len(X)), repeated, repeated_state, 30)
     for l in range(1, 4):
         np.testing.assert_allclose(state.W[l], repeated_state.W[l], atol=1e-10)
         np.testing.assert_allclose(state.b[l], repeated_state.b[l], atol=1e-10)
@@ -118,17 +180,53 @@ def test_running_monitor_is_what_the_batches_saw():
     assert exact.evaluation is None
 
 
+@pytest.mark.parametrize("output_bias", [False, True])
+def test_the_kept_row_has_the_loss_of_its_weights(output_bias):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(90, 4)), rng.integers(0, 3, 90)
+    result = train(
+        X, y, solver="mini-batch", solver_options={"monitor": "running"}, max_iter=4, tol=0,
+        hidden_layer_sizes=(6,), random_state=0, output_bias=output_bias,
+    )  # fmt: skip
+    P = result.predict_proba(X)
+    row = result.history[result.best_iter]
+    assert row.loss == pytest.approx(-np.mean(np.log(P[np.arange(90), y])))
+    assert row.accuracy == pytest.approx(np.mean(P.argmax(axis=1) == y))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("max_iter", [0, 2])
+def test_a_part_tells_the_loss_of_the_initial_weights(monkeypatch, weighted, max_iter):
+    monkeypatch.setattr("lysep_fast.solvers.training._GLANCED", 300)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(900, 4)), rng.integers(0, 3, 900)
+    c = rng.integers(0, 3, 900).astype(float) if weighted else None
+    runs = [
+        train(
+            X, y, sample_weight=c, solver="mini-batch", solver_options={"monitor": monitor},
+            max_iter=max_iter,
+            hidden_layer_sizes=(6,), random_state=0, tol=0, n_threads=1,
+        )
+        for monitor in ("exact", "running")
+    ]  # fmt: skip
+    exact, seen = (run.history[0].loss for run in runs)
+    assert seen == pytest.approx(exact, rel=0.2)
+    assert (seen != exact) == (max_iter > 0)  # the kept row has its own loss
+    assert runs[0].history[-1].loss == pytest.approx(runs[1].history[-1].loss, rel=1e-12)
+
+
 @pytest.mark.parametrize("widths", [(4, 3), (4, 6, 3)])
 @pytest.mark.parametrize("output_bias", [False, True])
-def test_shallow_networks_and_zero_inputs(widths, output_bias):
+@pytest.mark.parametrize("steps", ["gram", "polar"])
+def test_shallow_networks_and_zero_inputs(widths, output_bias, steps):
     problem, state = make(widths, output_bias=output_bias)
     with problem.team:
         before = evaluated(problem, state)[0]
-    run_epochs(MiniBatch(weight_decay=0.0, label_smoothing=0.0), problem, state, 30)
+    run_epochs(MiniBatch(steps=steps, weight_decay=0.0), problem, state, 30)
     with problem.team:
         assert evaluated(problem, state)[0] < before
     problem.samples.X[:] = 0.0
-    run_epochs(MiniBatch(), problem, state, 2)
+    run_epochs(MiniBatch(steps=steps), problem, state, 2)
     assert all(np.all(np.isfinite(w)) for w in state.W[1:])
 
 

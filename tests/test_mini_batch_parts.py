@@ -6,9 +6,17 @@ from helpers import unpacked
 from reference_mini_batch import make
 
 from lysep_fast.kernels import ACTIVATION_CODES, activation_and_derivative
-from lysep_fast.kernels.batch import add_into, gather_into, heavy_ball_into, soften_into
+from lysep_fast.kernels.batch import (
+    add_into,
+    averaged_step_into,
+    gather_into,
+    heavy_ball_into,
+    momentum_into,
+    soften_into,
+)
 from lysep_fast.metrics.averaging import MovingAverage, early_mean_weight
 from lysep_fast.metrics.layers import MovingMetric
+from lysep_fast.metrics.polar import PolarFactor
 from lysep_fast.metrics.trust_region import trust_factor
 from lysep_fast.network.parameters import Parameters
 from lysep_fast.passes import batch as batch_pass
@@ -81,6 +89,60 @@ def test_moving_metric_keeps_its_inverse_when_a_gram_matrix_is_not_finite():
     former = metric.inverse.copy()
     metric.update(np.full((3, 3), np.nan))
     np.testing.assert_array_equal(metric.inverse, former)
+
+
+@pytest.mark.parametrize("shape", [(3, 7), (7, 3), (4, 4)])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_polar_factor(shape, dtype):
+    rng = np.random.default_rng(0)
+    V = (1e-5 * rng.normal(size=shape)).astype(dtype)
+    factor = PolarFactor(shape, np.dtype(dtype), damping=1e-3, period=3)
+    out = factor.apply(V, np.empty_like(V))
+    U, s, Vt = np.linalg.svd(V, full_matrices=False)
+    shift = 1e-3 * np.sum(s**2) / min(shape)
+    tolerance = 1e-10 if dtype == np.float64 else 1e-4
+    np.testing.assert_allclose(out, (U * (s / np.sqrt(s**2 + shift))) @ Vt, atol=tolerance)
+    # Steepest descent: nothing of singular values up to 1 goes down by more than their sum.
+    assert 0.98 * np.sum(s) < np.vdot(out, V) <= np.sum(s) * (1 + tolerance)
+
+
+def test_roots_are_kept_and_the_last_rounding_errors_are_not_blown_up():
+    V, out = np.diag([1.0, 2.0]), np.empty((2, 2))
+    factor = PolarFactor((2, 2), np.dtype(np.float64), damping=0.1, period=5)
+    renewed = []
+    for k in range(1, 12):
+        former = factor.root.copy()
+        factor.apply((1.0 + k) * V, out)
+        if np.any(factor.root != former):
+            renewed.append(k)
+    assert renewed == [1, 2, 4, 5, 10]
+    factor.renew(1e-6 * V)
+    small = factor.apply(1e-6 * V, out).copy()
+    assert 0 < np.linalg.norm(small) < 1e-3
+    former = factor.root.copy()
+    for other in (np.full((2, 2), np.nan), np.full((2, 2), 1e200)):
+        with np.errstate(over="ignore"):  # as in training
+            factor.renew(other)
+    np.testing.assert_array_equal(factor.root, former)
+    nothing = PolarFactor((2, 2), np.dtype(np.float64), damping=0.1, period=5)
+    np.testing.assert_array_equal(nothing.apply(np.zeros((2, 2)), out), 0.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_averaged_step(dtype):
+    rng = np.random.default_rng(0)
+    W, Z, X, p = rng.normal(size=(4, 3, 5)).astype(dtype)
+    z = Z - 0.2 * p
+    z[:, :-1] -= 0.05 * Z[:, :-1]
+    x = X + 0.3 * (z - X)
+    averaged_step_into(W, Z, X, p, 0.2, 0.95, 0.3, 0.7)
+    tolerance = {"rtol": 1e-5, "atol": 1e-6}
+    np.testing.assert_allclose(Z, z, **tolerance)
+    np.testing.assert_allclose(X, x, **tolerance)
+    np.testing.assert_allclose(W, 0.3 * z + 0.7 * x, **tolerance)
+    moved = 0.9 * p + 0.1 * W
+    momentum_into(p, W, 0.9, 0.1)
+    np.testing.assert_allclose(p, moved, **tolerance)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

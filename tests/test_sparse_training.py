@@ -26,6 +26,7 @@ RUNS = {
     "co-moving": {"solver": "alternating", "solver_options": {"variant": "co-moving"}},
     "quasi-newton": {"solver": "quasi-newton"},
     "mini-batch": {"solver": "mini-batch"},
+    "polar": {"solver": "mini-batch", "solver_options": {"steps": "polar"}},
     "measured": {"solver": "measured-sweeps", "batch_size": N // 3},
 }
 every_run = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())

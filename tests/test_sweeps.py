@@ -224,6 +224,23 @@ def test_inputs_that_tell_nothing_give_the_mean():
     assert found.status is Status.NOTHING_FOUND
 
 
+@pytest.mark.parametrize("loss", ["cross-entropy", "squared-error"])
+def test_outputs_that_explain_nothing_are_made_smaller(loss):
+    # Long steps away from the data: worse than the best constant, before the end of the run.
+    r = np.random.default_rng(0)
+    X, y = r.normal(size=(60, 3)), np.arange(60) % 2
+    other = {"solver": "mini-batch", "solver_options": {"rate": 50.0, "radius": 1e3}}
+    found = train(X, y, loss=loss, max_iter=2, tol=0, **other, **OPTIONS)
+    constant = np.log(2.0) if loss == "cross-entropy" else 0.25
+    assert found.history[1].loss > 1.1 * constant
+    assert found.history[found.best_iter].loss <= constant * (1 + 1e-12)
+    if loss == "cross-entropy":
+        P = found.predict_proba(X)
+        assert -np.mean(np.log(P[np.arange(60), y])) <= constant * (1 + 1e-12)
+    else:
+        assert np.mean((found.predict(X).ravel() - y) ** 2) <= constant * (1 + 1e-12)
+
+
 @needs_jit
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.01])
 def test_mean_probabilities_are_the_shares_of_the_classes(share):

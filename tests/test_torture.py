@@ -134,7 +134,7 @@ def test_a_run_that_goes_on_with_other_bits_is_found(tmp_path, monkeypatch, caps
     write = archive.write_archive
 
     def other(path, kind, header, arrays):
-        name = "training.solver.theta"
+        name = "training.solver.moves.theta"
         if name in arrays:
             arrays[name] = np.nextafter(arrays[name], 1)
         write(path, kind, header, arrays)

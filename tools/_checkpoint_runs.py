@@ -29,7 +29,9 @@ SUBSETS = {"solver": "alternating", "batch_size": 20, "refresh_every": 3}
 CO_MOVING = {"solver": "alternating", "solver_options": {"variant": "co-moving"}}
 # Small first shares and frequent renewals, so that every branch is taken in a few steps.
 NEWTON = {"solver": "quasi-newton", "solver_options": {"refresh": 2, "history": 3}}
-BATCHES = {"solver": "mini-batch", "solver_options": {"gram_period": 2, "inverse_period": 2}}
+OFTEN = {"gram_period": 2, "inverse_period": 2}
+BATCHES = {"solver": "mini-batch", "solver_options": OFTEN | {"steps": "gram"}}
+POLAR = {"solver": "mini-batch", "solver_options": OFTEN | {"steps": "polar", "polar_period": 3}}
 
 RUNS = {
     "paper": DENSE | {"solver": "alternating"},
@@ -55,6 +57,8 @@ RUNS = {
     "mini-batch, held out": SINGLE | BATCHES | {"early_stopping": True},
     "mini-batch, convolution": CONV | BATCHES | {"early_stopping": True},
     "mini-batch, regression": NUMBERS | BATCHES,
+    "mini-batch, polar": DENSE | POLAR,
+    "mini-batch, polar, convolution": CONV | POLAR | {"early_stopping": True},
 }
 
 CUBE = (lambda u: u**3, lambda u: 3 * u**2)

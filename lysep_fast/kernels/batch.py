@@ -7,7 +7,14 @@ from numpy.typing import NDArray
 from ._jit import kernel
 from ._views import row
 
-__all__ = ["add_into", "gather_into", "heavy_ball_into", "soften_into"]
+__all__ = [
+    "add_into",
+    "averaged_step_into",
+    "gather_into",
+    "heavy_ball_into",
+    "momentum_into",
+    "soften_into",
+]
 
 
 @kernel()
@@ -69,6 +76,45 @@ def heavy_ball_into(
             v[j] = beta * v[j] - tau * g[j]
             w[j] = shrink * (w[j] + v[j])
         w[last] = bias + v[last]
+
+
+@kernel()
+def momentum_into(V: NDArray, G: NDArray, momentum: float, share: float) -> None:
+    """Do ``V <- momentum V + share G`` in place, for matrices of one shape and dtype."""
+    beta, part = V.dtype.type(momentum), V.dtype.type(share)
+    for i in range(V.shape[0]):
+        v, g = row(V, i), row(G, i)
+        for j in range(v.size):
+            v[j] = beta * v[j] + part * g[j]
+
+
+@kernel()
+def averaged_step_into(
+    W: NDArray,
+    Z: NDArray,
+    X: NDArray,
+    p: NDArray,
+    step: float,
+    keep: float,
+    weight: float,
+    share: float,
+) -> None:
+    """Do ``Z <- keep Z - step p``, ``X <- X + weight (Z - X)``, ``W <- Z + share (X - Z)``.
+
+    All are one layer ``[W, b]``; the last column of Z, the biases, is not multiplied by `keep`.
+    """
+    tau, shrink = W.dtype.type(step), W.dtype.type(keep)
+    own, part = W.dtype.type(weight), W.dtype.type(share)
+    last = W.shape[1] - 1
+    for i in range(W.shape[0]):
+        w, z, x, g = row(W, i), row(Z, i), row(X, i), row(p, i)
+        for j in range(last):
+            z[j] = shrink * z[j] - tau * g[j]
+            x[j] += own * (z[j] - x[j])
+            w[j] = z[j] + part * (x[j] - z[j])
+        z[last] -= tau * g[last]
+        x[last] += own * (z[last] - x[last])
+        w[last] = z[last] + part * (x[last] - z[last])
 
 
 @kernel()

@@ -1,1 +1,1 @@
-"""Metrics of a step: layer Gram matrices, trust region, and moving averages."""
+"""Metrics of a step: layer Gram matrices, polar factors, trust region, and moving averages."""

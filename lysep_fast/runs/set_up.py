@@ -18,7 +18,7 @@ from ..samples.kinds import Samples
 from ..samples.scaling import Scaling
 from ..settings.data import Data
 from ..settings.train import Settings
-from ..solvers import OnlineMiniBatch, Solver, choose_activation, choose_init
+from ..solvers import MiniBatch, OnlineMiniBatch, Solver, choose_activation, choose_init
 from ..solvers.training import NetworkTraining
 from ..threads.team import Team
 from ..validation import size_limit
@@ -115,6 +115,9 @@ def set_up(
     split : tuple of two ndarray of int, optional
         Indices of the samples to train on, and of those to validate on.
     """
+    solver: Any = start.solver
+    if isinstance(solver, MiniBatch):
+        solver.suit(len(data.samples), settings.has_dense_hidden, inputs.samples, inputs.loss)
     network = _network(data, settings, start.solver)
     validation = None
     if split is not None:

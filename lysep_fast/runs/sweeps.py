@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,13 +20,15 @@ from ..result import Status
 from ..samples.kinds import Samples
 from ..settings.data import Data
 from ..settings.train import Settings
-from ..solvers import choose_init
+from ..solvers import MiniBatch, choose_init
 from ..solvers.training import NetworkTraining
 from ..threads.team import Team, Workspace
 from .set_up import Inputs, Start, set_up
 
 __all__ = ["Plan", "choose_plan", "n_folds"]
 
+# Fewer samples than this do not tell which kind of steps is better.
+_ENOUGH = 1000
 # Few samples judge badly: then more folds, which cost little.
 _FOLDED_SAMPLES, _MOST_FOLDS = 2000, 5
 # Held-out losses, as shares of that of the best constant: above the first other starts are tried,
@@ -95,6 +98,11 @@ def choose_plan(
         return losses
 
     curves = [curve(start, 0)]
+    if len(data.samples) >= _ENOUGH:
+        for other in _kinds(start, data, inputs, settings):
+            found = curve(other, 0)
+            if np.min(found) < np.min(curves[0]):
+                start, curves = other, [found]
     if settings.is_auto and np.min(curves[0]) > _POOR * constant:
         for other in _others(start, settings, inputs.samples.n_features):
             found = curve(other, 0)
@@ -125,6 +133,15 @@ def _plan(start: Start, losses: np.ndarray, constant: float, max_iter: int) -> P
     if np.min(losses) > _NOTHING * constant > 0.0:
         status = Status.NOTHING_FOUND
     return Plan(start, sweeps, status)
+
+
+def _kinds(start: Start, data: Data, inputs: Inputs, settings: Settings) -> Iterator[Start]:
+    """Yield other kinds of steps of the same solver."""
+    solver: Any = start.solver
+    if isinstance(solver, MiniBatch):
+        size = len(data.samples), settings.has_dense_hidden
+        for other in solver.others(*size, inputs.samples, inputs.loss):
+            yield Start(other, start.init)
 
 
 def _others(start: Start, settings: Settings, n_features: int) -> Iterator[Start]:

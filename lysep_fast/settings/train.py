@@ -174,6 +174,11 @@ class Settings(RunSettings):
         """Whether the solver is to be chosen."""
         return isinstance(self.solver, str) and self.solver == "auto"
 
+    @property
+    def has_dense_hidden(self) -> bool:
+        """Whether there are hidden layers, all of them dense."""
+        return bool(self.hidden_layer_sizes) and not self.conv_channels
+
     def cross_validates(self, n_samples: int) -> bool:
         """Return whether the number of sweeps is to be chosen before training."""
         given = isinstance(self.init, Result)

@@ -26,27 +26,17 @@ class Memory:
 
     Attributes
     ----------
-    W, b : list of ndarray
-        The iterate itself.
-    average : tuple of two lists of ndarray
-        Weights and biases of the average iterate, before its output bias was made exact.
-    velocity : tuple of two lists of ndarray
-        Last move of the weights and of the biases.
+    vectors : dict of str to two lists of ndarray
+        Weights and biases by their name in `BatchSteps.vectors`.
     moments : Moments or None
         Of the inputs so far, None if they are not standardised.
-    metrics : dict of int to tuple
-        By layer: averaged Gram matrix, number of Gram matrices in it, inverse, next renewal.
-    counts : tuple of int
-        Steps done, iterates averaged, and steps since the last one was.
+    rest : dict of str to object
+        State of the steps beside these.
     """
 
-    W: list[np.ndarray]
-    b: list[np.ndarray]
-    average: Arrays
-    velocity: Arrays
+    vectors: dict[str, Arrays]
     moments: Moments | None
-    metrics: dict[int, tuple[np.ndarray, int, np.ndarray, int]]
-    counts: tuple[int, int, int]
+    rest: dict[str, Any]
 
 
 class OnlineMiniBatch(MiniBatch):
@@ -65,7 +55,8 @@ class OnlineMiniBatch(MiniBatch):
     """
 
     def __init__(self, memory: Memory | None = None, **options: Any) -> None:
-        super().__init__(**options)
+        # Parts may be too small for polar steps, and the memory is that of one kind.
+        super().__init__(**({"steps": "gram"} | options))
         self.memory = memory
         self.moments = None if memory is None else memory.moments
 
@@ -82,31 +73,24 @@ class OnlineMiniBatch(MiniBatch):
         memory = self.memory
         if memory is None:
             return
-        self.theta[:] = self._packed(problem, (memory.W, memory.b))
-        self.average.value[:] = self._packed(problem, memory.average)
-        self.moves.theta[:] = self._packed(problem, memory.velocity, moves=True)
-        for l, (gram, count, inverse, renewal) in memory.metrics.items():
-            metric = self.metrics[l]
-            metric.average.value[:], metric.average.count = gram, count
-            metric.inverse[:], metric._next = inverse, renewal
-        self.count, self.average.count, self.average._age = memory.counts
+        # First, since the vectors of the state are overwritten by those of the memory.
+        self.moves.load_state_dict(memory.rest)
+        for name, (vector, is_move) in self.moves.vectors.items():
+            vector.theta[:] = self._packed(problem, memory.vectors[name], moves=is_move)
+        self.moves.look_ahead()
 
     def step(self, problem: TrainingProblem, state: State) -> list[Step]:
         """Do one epoch in place, and remember where it ended."""
         steps = super().step(problem, state)
-        W, b = self._unpacked(problem, self.parameters)
-        self.memory = Memory(
-            W,
-            b,
-            self._unpacked(problem, self.averaged),
-            self._unpacked(problem, self.moves, moves=True),
-            self.moments,
-            {
-                l: (m.average.value.copy(), m.average.count, m.inverse.copy(), m._next)
-                for l, m in self.metrics.items()
-            },
-            (self.count, self.average.count, self.average._age),
-        )
+        vectors = {
+            name: self._unpacked(problem, vector, moves=is_move)
+            for name, (vector, is_move) in self.moves.vectors.items()
+        }
+        rest = {
+            name: value.copy() if isinstance(value, np.ndarray) else value
+            for name, value in self.moves.state_dict().items()
+        }
+        self.memory = Memory(vectors, self.moments, rest)
         return steps
 
     def _packed(
@@ -115,14 +99,14 @@ class OnlineMiniBatch(MiniBatch):
         """Return weights and biases for data as given as a vector for data as trained on."""
         W, b = ([a.copy() for a in each] for each in arrays)
         problem.prepare(W, b, moves=moves)
-        return Parameters.pack(self.parameters.shapes, W, b).theta
+        return Parameters.pack(self.moves.parameters.shapes, W, b).theta
 
     def _unpacked(
         self, problem: TrainingProblem, parameters: Parameters, *, moves: bool = False
     ) -> Arrays:
         """Return a vector for data as trained on as weights and biases for data as given."""
         shapes = [layer.weight_shape for layer in problem.network.layers]
-        empty, dtype = np.empty(0, self.theta.dtype), self.theta.dtype
+        empty, dtype = np.empty(0, self.moves.theta.dtype), self.moves.theta.dtype
         W = [empty.reshape(0, 0), *(np.empty(shape, dtype) for shape in shapes)]
         b = [empty, *(np.empty(shape[0], dtype) for shape in shapes)]
         parameters.unpack(W, b)

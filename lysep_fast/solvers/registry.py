@@ -70,11 +70,13 @@ def choose_solver(
 def choose_activation(solver: Any, loss: str) -> str:
     """Return the activation that suits the solver and the loss.
 
-    On tables of classes mini-batch steps do better with ``"relu"``, on numbers with ``"tanh"``
-    (bench/bench_tables.py); the other solvers were made for smooth functions.
+    On tables of classes mini-batch steps do better with ``"relu"``, long polar ones on images with
+    ``"gelu"``, and on numbers with ``"tanh"`` (bench/bench_tables.py, bench/bench_budgets.py); the
+    other solvers were made for smooth functions.
     """
-    classes = loss != "squared-error"
-    return "relu" if classes and isinstance(solver, MiniBatch) else "tanh"
+    if loss == "squared-error" or not isinstance(solver, MiniBatch):
+        return "tanh"
+    return "gelu" if solver.is_bold else "relu"
 
 
 def choose_init(solver: Solver, n_features: int, loss: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ from .registry import SOLVERS
 __all__ = ["Callback", "NetworkTraining"]
 
 Callback = Callable[[HistoryRow], bool | None]
+
+# Where training losses are running means, so many samples tell that of the initial weights.
+_GLANCED = 8192
 
 
 class NetworkTraining:
@@ -78,6 +82,8 @@ class NetworkTraining:
         """Evaluate the true network and the separated loss; return also what is watched."""
         problem, W, b = self.problem, self.state.W, self.state.b
         known = self.solver.evaluation
+        if known is None and iteration == 0 and getattr(self.solver, "running", False):
+            known = self._glanced(W, b)
         if known is None:
             known = evaluate(problem.network, W, b, problem.batch, problem.team)
         separated = self._separated(known)
@@ -89,21 +95,37 @@ class NetworkTraining:
             data=unit**2 * separated.data,
             penalties=unit**2 * separated.penalties,
             steps=steps,
-            **self._scores(W, b, known),
+            **self.scores(W, b, known),
         )
         if self.validation is not None:
             return row, row.validation_loss
         return row, self._watched(separated.root, known)
 
-    def scores(self, W: list[np.ndarray], b: list[np.ndarray]) -> dict[str, Any]:
-        """Return the fields of a history row that tell how good a network is."""
+    def _glanced(self, W: list[np.ndarray], b: list[np.ndarray]) -> Evaluation | None:
+        """Return what a part of many samples says of the whole, None if there are not many."""
         problem = self.problem
-        return self._scores(W, b, evaluate(problem.network, W, b, problem.batch, problem.team))
+        index = np.arange(0, problem.n_samples, max(1, problem.n_samples // _GLANCED))
+        loss = problem.loss.take(index)
+        if len(index) == problem.n_samples or not loss.total_weight > 0.0:
+            return None
+        part = Batch.make(problem.samples.take(index), loss, problem.network)
+        seen = evaluate(problem.network, W, b, part, problem.team)
+        share = problem.loss.total_weight / loss.total_weight
+        sums = {f.name: share * getattr(seen, f.name) for f in dataclasses.fields(seen)}
+        return Evaluation(**sums)
 
-    def _scores(
+    def scores(
         self, W: list[np.ndarray], b: list[np.ndarray], known: Evaluation
     ) -> dict[str, Any]:
-        """Return the same, with the sums over the training samples known."""
+        """Return the fields of a history row that tell how good a network is.
+
+        Parameters
+        ----------
+        W, b : list of ndarray
+            Weights and biases.
+        known : Evaluation
+            Their sums over the training samples.
+        """
         problem, name = self.problem, self.problem.loss.score_name
         found: dict[str, Any] = {"accuracy": float("nan")}
         found["loss"], found[name] = _reported(problem.loss, known, problem.n_samples)
