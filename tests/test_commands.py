@@ -730,3 +730,14 @@ def test_a_closed_pipe_leaves_the_stdout_of_the_caller_alone(run, circle, monkey
     monkeypatch.setattr("builtins.print", closed)
     assert cli.main(["info", "model.npz"]) == 0
     assert sys.stdout is before
+
+
+def test_of_equal_probabilities_the_larger_logit_is_predicted():
+    b = [np.empty(0), np.array([0.0, np.finfo(float).eps / 8])]
+    W = [np.empty((0, 0)), np.zeros((2, 3))]
+    result = lysep_fast.Result(lysep_fast.network.Network.dense((3, 2), output_bias=True), W, b)
+    X = np.ones((4, 3))
+    predicted, proba = Model(result, np.array(["a", "b"])).predict(X)
+    assert np.all(proba == 0.5)
+    assert predicted.tolist() == ["b"] * 4
+    np.testing.assert_array_equal(result.predict(X), np.ones(4))

@@ -95,10 +95,11 @@ class Model:
         """
         if not self.is_classifier:
             return self.result.predict(X), None
-        proba = self.result.predict_proba(X)
+        # Not the largest probability: logits that differ may have equal ones, by rounding.
+        predicted, proba = self.result.predict(X), self.result.predict_proba(X)
         if self.result.loss == "binary-cross-entropy":
-            return self.result.predict(X), proba
-        return self.labels[np.argmax(proba, axis=1)], proba
+            return predicted, proba
+        return self.labels[predicted], proba
 
 
 def score(predicted: np.ndarray, y: np.ndarray, *, classes: bool) -> str:
