@@ -108,6 +108,21 @@ def test_truth_values_among_numbers_and_text_stay_what_they_are():
         np.testing.assert_array_equal(row, whole[[i]])
 
 
+@pytest.mark.parametrize(
+    ("learned", "text", "number"),
+    [(["1,5", "2,25"], "1.234,5", 1234.5), (["1.5", "2.25"], "1,234.5", 1234.5)],
+)
+def test_thousands_that_only_come_later_are_read_where_they_are_clear(learned, text, number):
+    frame = pandas.DataFrame({"a": [*learned, learned[0]]})
+    encoding = Encoding.learn(frame, lambda text: None)
+    later = pandas.DataFrame({"a": [text, learned[0]]})
+    found = encoding.apply(later, lambda text: None)
+    np.testing.assert_array_equal(found[:, 0], [number, float(learned[0].replace(",", "."))])
+    other = pandas.DataFrame({"a": ["1.234,5" if "." in learned[0] else "1,234.5", learned[0]]})
+    with pytest.raises(TableError, match="were written as"):
+        encoding.apply(other, lambda text: None)
+
+
 @pytest.mark.parametrize("form", DATE_FORMATS)
 def test_every_format_reads_what_it_writes(form):
     pattern = EXAMPLES.get(form, form)

@@ -256,7 +256,7 @@ def read_numbers(name: str, values: Values, form: str, note: Note) -> np.ndarray
         )
     x = values.numbers
     if values.is_text:
-        of_levels = numbers(values.levels, form)
+        of_levels = _read_levels(values.levels, form)
         unread = [text for text, x in zip(values.levels, of_levels, strict=True) if np.isnan(x)]
         if unread:
             here, count = number_format(unread)
@@ -268,6 +268,22 @@ def read_numbers(name: str, values: Values, form: str, note: Note) -> np.ndarray
         note(f"column {name!r}: {np.sum(infinite)} infinite numbers are taken as gaps")
         x = np.where(infinite, np.nan, x)
     return x
+
+
+def _read_levels(levels: Sequence[str], form: str) -> np.ndarray:
+    """Return texts as numbers, those with signs between thousands too if they can be nothing else.
+
+    1.234,5 is such a number where 1,5 was one in the training; 1.234 might be another.
+    """
+    found = numbers(levels, form)
+    clear = [
+        i for i, x in enumerate(found) if np.isnan(x) and "," in levels[i] and "." in levels[i]
+    ]
+    if clear:
+        here, _ = number_format([levels[i] for i in clear])
+        if NUMBER_FORMATS[here][2] == NUMBER_FORMATS[form][2]:
+            found[clear] = numbers([levels[i] for i in clear], here)
+    return found
 
 
 def read_dates(name: str, values: Values, form: str, note: Note) -> np.ndarray:
