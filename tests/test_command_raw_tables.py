@@ -188,7 +188,7 @@ def test_arrays_go_by_order_too(run):
     ("change", "words"),
     [
         (lambda t: t.drop(columns=["kind", "ok"]), ["lacks 2 of the 5 columns", "'kind', 'ok'"]),
-        (lambda t: t.assign(price="1.500,5"), ["column 'price': numbers were written as"]),
+        (lambda t: t.assign(price="1,500.5"), ["column 'price': numbers were written as"]),
         (
             lambda t: t.assign(when="2020-01-31"),
             ["column 'when': dates were written as"],
