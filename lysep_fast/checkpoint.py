@@ -29,7 +29,8 @@ __all__ = ["Checkpoints", "digest", "solver_settings"]
 
 _KIND = "checkpoint"
 # Raised when the same arguments give other bits, or the state has other parts: 2 since sums over
-# samples follow a fixed binary tree, 3 since inputs and targets are standardised inside.
+# samples follow a fixed binary tree, 3 since inputs and targets are standardised inside,
+# 4 since mini-batches have two kinds of steps.
 _STATE_VERSION = 4
 _START = "start"
 _DIGEST = "sha256:"

@@ -194,6 +194,22 @@ def test_the_kept_row_has_the_loss_of_its_weights(output_bias):
     assert row.accuracy == pytest.approx(np.mean(P.argmax(axis=1) == y))
 
 
+@pytest.mark.parametrize("steps", ["gram", "polar"])
+def test_a_longer_run_is_the_same_run_longer(steps):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 4)), rng.integers(0, 3, 60)
+    seen = {}
+    for max_iter in (2, 5):
+        rows = seen.setdefault(max_iter, [])
+        train(
+            X, y, solver="mini-batch", solver_options={"steps": steps}, max_iter=max_iter, tol=0,
+            hidden_layer_sizes=(6,), random_state=0, callback=rows.append,
+        )  # fmt: skip
+    losses = {max_iter: [row.loss for row in rows] for max_iter, rows in seen.items()}
+    assert len(losses[5]) == 6
+    assert losses[2] == losses[5][:3]
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("max_iter", [0, 2])
 def test_a_part_tells_the_loss_of_the_initial_weights(monkeypatch, weighted, max_iter):

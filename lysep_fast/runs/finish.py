@@ -47,11 +47,12 @@ def finish(training: NetworkTraining) -> None:
 def _centre(training: NetworkTraining) -> None:
     """Move the output bias of the kept weights to its minimum, unless their loss would rise.
 
-    Outputs that explain less than the best constant are made smaller first: no training ends above
-    that constant's loss.
+    Outputs that explain less than the best constant are made smaller first: unless labels are
+    smoothed, which ask for another constant, no training with an output bias ends above its loss.
     """
     problem, result = training.problem, training.result
     U, loss = _outputs(problem, result), problem.loss
+    # The loss of the row may be a running mean: what counts is that of the same weights.
     former = _moved(problem, U, rounds=0)
     best, factor = _moved(problem, U, rounds=1 if loss.quadratic else _ROUNDS), 1.0
     if best[0].loss > problem.n_samples * loss.constant:
@@ -83,7 +84,6 @@ def _moved(
 
     for _ in range(rounds):
         shift = shift + loss.output_shift(*team.sum(sums, blocks))
-    # The loss of the row may be a running mean: what counts is that of the same weights.
     return Evaluation(*team.sum(measure, blocks)), shift
 
 

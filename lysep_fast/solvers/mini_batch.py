@@ -49,8 +49,8 @@ class MiniBatch(Stateful):
     steps : {"polar", "gram"}, optional
         In the hidden layers: steps along polar factors of the momentum, with schedule-free
         averages, or steps in the layers' Gram metrics, with a moving average.  Default
-        ``"polar"`` for classes from 1000 samples on, unless sparse inputs have too many columns
-        for a Gram matrix.
+        ``"polar"`` in dense networks for classes from 1000 samples on, unless sparse inputs have
+        too many columns for a Gram matrix.
     batch_size : int, optional
         Samples per batch, about: an epoch is cut into equal batches.  Default 32 up to 1500
         samples, then 1/40 of them rounded to a power of two, 128 from 4000 samples on, 512 from
